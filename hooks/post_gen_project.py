@@ -1,0 +1,87 @@
+"""Delete the files that belong to options the user did not choose, then say what to type next."""
+
+import json
+import shutil
+from pathlib import Path
+
+PACKAGE = "{{ cookiecutter.__package_slug }}"
+
+# (option, value): the paths that exist only for that answer. A path listed twice needs both answers.
+ONLY_IF = {
+    ("include_sqlalchemy", True): [
+        "alembic.ini",
+        "migrations",
+        f"{PACKAGE}/database.py",
+        f"{PACKAGE}/models.py",
+        f"{PACKAGE}/jobs/orders.py",
+        f"{PACKAGE}/tasks/orders.py",
+        f"{PACKAGE}/jobs/order_import.py",
+        f"{PACKAGE}/tasks/order_import.py",
+        "tests/test_database.py",
+        "tests/test_order_import.py",
+        "docs/database.md",
+    ],
+    ("include_aiocache", True): [
+        f"{PACKAGE}/cache.py",
+        f"{PACKAGE}/jobs/pages.py",
+        f"{PACKAGE}/tasks/pages.py",
+        "tests/test_cache.py",
+        "docs/cache.md",
+    ],
+    ("include_flower", True): ["flowerconfig.py", "tests/test_flower.py"],
+    ("include_docker", True): ["Dockerfile", "compose.yaml", ".dockerignore"],
+    ("include_examples", True): [
+        f"{PACKAGE}/storage.py",
+        f"{PACKAGE}/workflows.py",
+        f"{PACKAGE}/jobs/email.py",
+        f"{PACKAGE}/jobs/etl.py",
+        f"{PACKAGE}/jobs/images.py",
+        f"{PACKAGE}/jobs/reports.py",
+        f"{PACKAGE}/jobs/training.py",
+        f"{PACKAGE}/jobs/order_import.py",
+        f"{PACKAGE}/tasks/email.py",
+        f"{PACKAGE}/tasks/etl.py",
+        f"{PACKAGE}/tasks/failures.py",
+        f"{PACKAGE}/tasks/images.py",
+        f"{PACKAGE}/tasks/reports.py",
+        f"{PACKAGE}/tasks/training.py",
+        f"{PACKAGE}/tasks/order_import.py",
+        "tests/test_email.py",
+        "tests/test_etl.py",
+        "tests/test_images.py",
+        "tests/test_order_import.py",
+        "tests/test_reports.py",
+        "tests/test_training.py",
+        "tests/test_workflows.py",
+        "docs/examples.md",
+    ],
+}
+
+
+def unwanted(answers):
+    """The paths that these answers leave out."""
+    return {
+        Path(path)
+        for (option, value), paths in ONLY_IF.items()
+        if answers[option] != value
+        for path in paths
+    }
+
+
+def main():
+    answers = json.loads(r"""{{ cookiecutter | tojson }}""")
+    for path in unwanted(answers):
+        # A row that names a path that is gone must fail the render, so nothing is forgiven here.
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    slug = answers["project_slug"]
+    print(
+        f"\n{slug} is ready. Next:\n\n"
+        f"    cd {slug}\n"
+        f"    uv run {slug} dev    # broker, worker and beat on this machine; Ctrl-C stops them\n"
+        "    uv run pytest\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

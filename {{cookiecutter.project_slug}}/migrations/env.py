@@ -1,0 +1,25 @@
+"""How Alembic reaches the database: with the service's own engine and models."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection
+
+from {{ cookiecutter.__package_slug }}.database import engine
+from {{ cookiecutter.__package_slug }}.models import Base
+
+
+def migrate(connection: Connection) -> None:
+    # SQLite cannot alter a column in place; batches copy the table instead.
+    context.configure(connection, target_metadata=Base.metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def main() -> None:
+    async with engine().connect() as connection:
+        await connection.run_sync(migrate)
+    await engine().dispose()
+
+
+asyncio.run(main())

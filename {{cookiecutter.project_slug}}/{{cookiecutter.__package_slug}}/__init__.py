@@ -1,0 +1,1 @@
+"""The service: jobs, the tasks that run them, and what both need."""

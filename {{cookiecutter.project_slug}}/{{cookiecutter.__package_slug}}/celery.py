@@ -1,0 +1,82 @@
+"""The Celery application: how tasks are configured, found and run."""
+
+import pkgutil
+from typing import Any
+
+import kombu
+from celery import Celery
+from celery.signals import setup_logging, task_postrun, task_prerun
+
+from . import logs, tasks
+from .schedule import SCHEDULE
+from .settings import settings
+from .tasks import Queue
+
+app = Celery(
+    str(__package__),
+    include=[module.name for module in pkgutil.walk_packages(tasks.__path__, f"{tasks.__name__}.")],
+)
+# Without this a thread of a web server would publish to Celery's own default, amqp://localhost.
+app.set_default()
+
+app.conf.update(
+    broker_url=settings.celery_broker_url,
+    result_backend=settings.celery_result_backend,
+    # Pickle runs code of whoever can write to the broker.
+    accept_content=["json"],
+    # A queue with no worker would swallow its tasks: sending to one that is not here is an error.
+    task_queues=[kombu.Queue(name, kombu.Exchange(name), routing_key=name) for name in Queue],
+    task_create_missing_queues=False,
+    task_default_queue=Queue.DEFAULT,
+    task_routes=tasks.ROUTES,
+    # Acknowledged after the run: a killed worker's tasks run again instead of being lost.
+    task_acks_late=True,
+    # The same for a killed pool process. Tasks must stand being run twice.
+    task_reject_on_worker_lost=True,
+    # One task in hand per process: more would wait behind a long one while others are idle.
+    worker_prefetch_multiplier=1,
+    worker_concurrency=settings.worker_concurrency,
+    # A task without a limit of its own may not hold its process for ever.
+    task_time_limit=settings.task_time_limit,
+    # A pool process that leaks memory is replaced before it matters.
+    worker_max_tasks_per_child=1000,
+    # Results are read soon or never; Redis keeps them in memory.
+    result_expires=24 * 60 * 60,
+    broker_connection_retry_on_startup=True,
+    # The default gives up after 100 tries and leaves a worker that does nothing.
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        "visibility_timeout": settings.visibility_timeout,
+        # Without a timeout a connection that died silently is waited on for ever.
+        "socket_timeout": 15,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
+    # The default keeps a caller waiting for 20 seconds when Redis is away.
+    result_backend_transport_options={"retry_policy": {"timeout": 5.0}},
+    # 5.7 warns unless this is decided: a task whose worker lost the broker would run twice at once.
+    worker_cancel_long_running_tasks_on_connection_loss=True,
+    #{% if cookiecutter.include_flower %}
+    # Flower sees only what workers tell it. Costs about half as much again per empty task.
+    worker_send_task_events=True,
+    #{% endif %}
+    beat_schedule=SCHEDULE,
+    # A beat that is killed must not fire again what it had fired.
+    beat_sync_every=1,
+)
+
+
+@setup_logging.connect
+def _configure_logs(loglevel: int, **_: Any) -> None:
+    logs.configure(loglevel)
+
+
+@task_prerun.connect
+def _name_task_in_logs(task_id: str, task: Any, **_: Any) -> None:
+    logs.bind(task_id=task_id, task=task.name)
+
+
+@task_postrun.connect
+def _forget_task_in_logs(**_: Any) -> None:
+    logs.clear()

@@ -1,0 +1,88 @@
+"""The command line: start the service, submit jobs and watch them."""
+
+import inspect
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+# Seconds between two looks at a task that is being watched.
+LOOK_EVERY = 0.1
+
+
+@app.callback()
+def commands() -> None:
+    """Run the service on this machine, and give it work."""
+
+
+@app.command()
+def dev() -> None:
+    """Start everything on this machine: broker, worker, beat and the rest. Ctrl-C stops it."""
+    try:
+        from . import dev as development
+    except ModuleNotFoundError as missing:
+        raise SystemExit(
+            f"`dev` needs {missing.name}, which this environment was installed without. "
+            "In a checkout `uv run` installs it; in production start worker and beat instead."
+        ) from None
+    development.run()
+
+
+@app.command()
+def submit(
+    task: Annotated[str, typer.Argument(help="Name of the task, such as hello.greet.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="name=value, the value as JSON or plain text.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Watch the task and print its result.")] = True,
+) -> None:
+    """Submit a task, show its progress and print its result as JSON."""
+    from .celery import app as celery
+
+    celery.loader.import_default_modules()
+    if task not in celery.tasks:
+        known = sorted(name for name in celery.tasks if not name.startswith("celery."))
+        raise SystemExit("\n  ".join([f"There is no task {task!r}. There are:", *known]))
+    chosen = celery.tasks[task]
+    keywords = dict(_argument(argument) for argument in arguments or [])
+    try:
+        inspect.signature(chosen.run).bind(**keywords)
+    except TypeError as error:
+        raise SystemExit(f"{task}{inspect.signature(chosen.run)}: {error}.") from None
+    result = chosen.apply_async(kwargs=keywords)
+    typer.echo(f"submitted {task}, id {result.id}", err=True)
+    if wait:
+        _watch(result)
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise SystemExit(f"{text!r} is no argument: write name=value, for example name=Ada.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _watch(result: Any) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("waits", total=None)
+        while not result.ready():
+            state, info = result.state, result.info
+            if state == "PROGRESS":
+                bars.update(bar, description=info["note"] or "runs", completed=info["done"])
+                bars.update(bar, total=info["total"])
+            elif state == "RETRY":
+                bars.update(bar, description=f"waits to try again after {info!r}")
+            time.sleep(LOOK_EVERY)
+    if result.failed():
+        raise SystemExit(f"failed: {result.result!r}")
+    typer.echo(json.dumps(result.get(), indent=2, ensure_ascii=False))

@@ -1,0 +1,186 @@
+"""The `dev` command: the whole service on this machine, from nothing, until Ctrl-C."""
+
+import asyncio
+import fcntl
+import os
+#{% if cookiecutter.include_flower %}
+import secrets
+#{% endif %}
+import signal
+import socket
+#{% if cookiecutter.include_sqlalchemy %}
+import subprocess
+#{% endif %}
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchfiles import PythonFilter, awatch
+
+from .embedded_broker import EmbeddedBroker
+from .settings import Settings
+from .supervisor import Service
+
+PACKAGE = Path(__file__).parent
+STATE = Path(".dev")
+# Other terminals find the broker through it: settings.py reads it below `.env`.
+ENVIRONMENT_FILE = STATE / "env"
+COMMAND = "{{ cookiecutter.project_slug }}"
+
+
+@dataclass
+class Plan:
+    """What to start, and what to tell the user once it runs."""
+
+    # Where the services find each other; added to what the user has set.
+    environment: dict[str, str] = field(default_factory=dict)
+    broker: EmbeddedBroker | None = None
+    # Started first and stopped last.
+    foundations: list[Service] = field(default_factory=list)
+    # Replaced whenever the code changes.
+    reloading: list[Service] = field(default_factory=list)
+    others: list[Service] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+
+def run() -> None:
+    """Start everything and wait for Ctrl-C or SIGTERM."""
+    STATE.mkdir(exist_ok=True)
+    with _only_one_here():
+        asyncio.run(_run(_plan()))
+
+
+@contextmanager
+def _only_one_here() -> Iterator[None]:
+    with (STATE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"`{COMMAND} dev` runs in this folder already.") from None
+        try:
+            yield
+        finally:
+            ENVIRONMENT_FILE.unlink(missing_ok=True)
+
+
+def _plan() -> Plan:
+    settings = Settings(_env_file=".env")
+    plan = Plan()
+    environment = {"LOG_FORMAT": "console", **os.environ}
+    if "celery_broker_url" in settings.model_fields_set:
+        plan.hints.append("broker: the one that CELERY_BROKER_URL names")
+    else:
+        broker = plan.broker = EmbeddedBroker(STATE / "broker")
+        plan.environment["CELERY_BROKER_URL"] = broker.url(0)
+        plan.environment["CELERY_RESULT_BACKEND"] = broker.url(1)
+        plan.foundations.append(
+            Service("broker", broker.command, environment, broker.configuration)
+        )
+    #{% if cookiecutter.include_examples %}
+    if "smtp_url" not in settings.model_fields_set:
+        address = f"127.0.0.1:{_free_port(1025)}"
+        mailbox = ["-c", "aiosmtpd.handlers.Mailbox", str(STATE / "mail")]
+        sink = [sys.executable, "-m", "aiosmtpd", "-n", "-l", address, *mailbox]
+        plan.environment["SMTP_URL"] = f"smtp://{address}"
+        plan.foundations.append(Service("mail", sink, environment))
+        plan.hints.append(f"e-mail: kept in {STATE / 'mail'}, not sent")
+    #{% endif %}
+    celery = [sys.executable, "-m", "celery", "--quiet", "-A", str(__package__)]
+    # Celery finishes what runs on the first signal, and puts it back into its queue on the second.
+    stop_signals = (signal.SIGTERM, signal.SIGQUIT)
+    schedule = ["--schedule", str(STATE / "beat-schedule"), "--pidfile="]
+    plan.reloading = [
+        Service(
+            "worker",
+            # Other workers would be greeted for a second at each start, and there are none.
+            [*celery, "worker", "--without-mingle", "--without-gossip"],
+            environment,
+            ready_text=" ready.",
+            stop_signals=stop_signals,
+        ),
+        Service("beat", [*celery, "beat", *schedule], environment),
+    ]
+    #{% if cookiecutter.include_flower %}
+    flower_port = _free_port(5555)
+    login = settings.flower_basic_auth or f"dev:{secrets.token_urlsafe(9)}"
+    flower = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]
+    plan.environment["FLOWER_BASIC_AUTH"] = login
+    plan.others.append(Service("flower", flower, environment))
+    plan.hints.append(f"Flower: http://{login}@127.0.0.1:{flower_port}")
+    #{% endif %}
+    environment |= plan.environment
+    for colour, service in enumerate([*plan.foundations, *plan.reloading, *plan.others], start=31):
+        service.colour = colour
+    return plan
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as listener:
+            found: int = listener.getsockname()[1]
+            return found
+    raise SystemExit("No port is free on 127.0.0.1.")
+
+
+async def _run(plan: Plan) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopping.set)
+
+    async with asyncio.TaskGroup() as tasks:
+        for service in plan.foundations:
+            tasks.create_task(service.keep_running())
+        try:
+            await asyncio.to_thread(_prepare, plan)
+            for service in plan.reloading:
+                tasks.create_task(service.keep_running())
+            tasks.create_task(_reload_on_change(plan, stopping))
+            if await _worker_is_ready(plan, stopping):
+                # Flower asks the workers once, at its start, what they serve.
+                for service in plan.others:
+                    tasks.create_task(service.keep_running())
+                _greet(plan)
+            await stopping.wait()
+        finally:
+            stopping.set()
+            await asyncio.gather(*(service.stop() for service in [*plan.reloading, *plan.others]))
+            await asyncio.gather(*(service.stop() for service in plan.foundations))
+
+
+def _prepare(plan: Plan) -> None:
+    if plan.broker:
+        plan.broker.wait_until_ready()
+    ENVIRONMENT_FILE.touch(mode=0o600)
+    lines = [f"{name}={value}\n" for name, value in plan.environment.items()]
+    ENVIRONMENT_FILE.write_text("".join(lines))
+    #{% if cookiecutter.include_sqlalchemy %}
+    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], check=True)
+    #{% endif %}
+
+
+async def _worker_is_ready(plan: Plan, stopping: asyncio.Event) -> bool:
+    worker = plan.reloading[0]
+    waits = [asyncio.create_task(event.wait()) for event in (worker.is_ready, stopping)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    return not stopping.is_set()
+
+
+def _greet(plan: Plan) -> None:
+    for line in [
+        "ready. In another terminal:",
+        f"    uv run {COMMAND} submit hello.greet name=Ada",
+        *plan.hints,
+        "Ctrl-C stops everything; queued jobs and results are kept.",
+    ]:
+        plan.reloading[0].say(line)
+
+
+async def _reload_on_change(plan: Plan, stopping: asyncio.Event) -> None:
+    async for changes in awatch(PACKAGE, watch_filter=PythonFilter(), stop_event=stopping):
+        changed = ", ".join(sorted(Path(path).name for _, path in changes))
+        for service in plan.reloading:
+            service.say(f"{changed} changed: reloading")
+        await asyncio.gather(*(service.replace() for service in plan.reloading))

@@ -1,0 +1,96 @@
+"""What the service reads from its environment, checked once at start."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "memory")
+
+
+class Settings(BaseSettings):
+    """One field per environment variable; `.env` may set them too, and `dev` adds its broker."""
+
+    model_config = SettingsConfigDict(env_file=(".dev/env", ".env"), extra="forbid", frozen=True)
+
+    # Celery's own names: it reads these two itself, so any other name would be a second truth.
+    celery_broker_url: str = "redis://localhost:6379/0"
+    celery_result_backend: str = "redis://localhost:6379/1"
+
+    # How many tasks one worker runs at a time. Celery's default, a process per core of the host,
+    # ignores the limits of a container.
+    worker_concurrency: PositiveInt = 4
+    # Seconds after which a task that sets no limit of its own is killed.
+    task_time_limit: PositiveInt = 600
+    # Seconds after which Redis hands a task that was not acknowledged to another worker.
+    visibility_timeout: PositiveInt = 3600
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    # auto: console on a terminal, json elsewhere.
+    log_format: Literal["auto", "console", "json"] = "auto"
+
+    #{% if cookiecutter.include_sqlalchemy %}
+    # PostgreSQL: postgresql+psycopg://user:password@host/database
+    database_url: str = "sqlite+aiosqlite:///data/database.sqlite3"
+
+    #{% endif %}
+    #{% if cookiecutter.include_aiocache %}
+    # memory:// is one cache per process; redis://host:6379/2 is one for all of them.
+    cache_url: str = Field(default="memory://", pattern="^(memory|redis)://")
+
+    #{% endif %}
+    #{% if cookiecutter.include_flower %}
+    # user:password of Flower's page, which shows arguments and can stop workers.
+    flower_basic_auth: str | None = Field(default=None, pattern="^[^:]+:.+$")
+
+    #{% endif %}
+    #{% if cookiecutter.include_examples %}
+    # Where the jobs read and write files. All workers must see the same folder.
+    data_dir: Path = Path("data")
+    # smtp://user:password@host:587, or smtps:// for TLS from the first byte.
+    smtp_url: str = Field(default="smtp://localhost:1025", pattern="^smtps?://[^/]+$")
+    email_from: str = "{{ cookiecutter.project_slug }}@localhost"
+
+    #{% endif %}
+    @field_validator("celery_broker_url")
+    @classmethod
+    def _broker_is_supported(cls, url: str) -> str:
+        scheme = url.partition("://")[0]
+        if scheme not in BROKER_SCHEMES:
+            supported = ", ".join(f"{scheme}://" for scheme in BROKER_SCHEMES)
+            raise ValueError(f"this service speaks to {supported}")
+        return url
+
+    @model_validator(mode="after")
+    def _redelivery_waits_for_the_time_limit(self) -> Self:
+        if self.visibility_timeout <= self.task_time_limit:
+            raise ValueError(
+                f"VISIBILITY_TIMEOUT ({self.visibility_timeout} s) must be longer than "
+                f"TASK_TIME_LIMIT ({self.task_time_limit} s), or a task runs again while it "
+                "still runs"
+            )
+        return self
+
+
+def load() -> Settings:
+    """Read the settings, or end the process with every problem in one message."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [_problem(**problem) for problem in error.errors()]
+        raise SystemExit("\n  ".join(["The settings are wrong:", *problems])) from None
+
+
+def _problem(*, loc: tuple[int | str, ...], msg: str, input: Any, **_: Any) -> str:
+    if not loc:
+        return msg.removeprefix("Value error, ")
+    name = str(loc[0]).upper()
+    if msg.startswith("Extra inputs"):
+        return f"{name} in .env: no such setting; settings.py lists them all"
+    value = re.sub("://[^@/]*@", "://***@", str(input))
+    return f"{name}={value}: {msg.removeprefix('Value error, ')}"
+
+
+settings = load()

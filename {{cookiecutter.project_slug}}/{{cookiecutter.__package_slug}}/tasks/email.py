@@ -1,0 +1,34 @@
+"""Send e-mail in the background."""
+
+import smtplib
+
+from celery import shared_task
+
+from ..jobs import email
+from ..progress import publish
+
+# The server is away or hung up. Its answer to a message is final, and not among them.
+PASSING = (ConnectionError, TimeoutError, smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError)
+
+
+@shared_task(
+    name="email.send",
+    soft_time_limit=30,
+    time_limit=40,
+    autoretry_for=PASSING,
+    retry_backoff=True,
+    retry_backoff_max=600,
+    max_retries=8,
+    # Per worker process: what the mail server puts up with.
+    rate_limit="100/s",
+)
+def send(to: str, subject: str, body: str) -> email.Receipt:
+    """Send one e-mail; while the mail server is away, try again ever more slowly."""
+    return email.send(to, subject, body)
+
+
+# Not retried as a whole: half of the recipients would get the message twice.
+@shared_task(name="email.send_bulk", soft_time_limit=540, time_limit=600)
+def send_bulk(recipients: list[str], subject: str, body: str) -> email.BulkReceipt:
+    """Send the same e-mail to many, and report each one."""
+    return publish(email.send_bulk(recipients, subject, body))
