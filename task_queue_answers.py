@@ -1,4 +1,4 @@
-"""Refuse bad answers before anything is written, and make legal ones safe to write into any file."""
+"""Refuse bad answers before anything is written; make legal ones safe to write into a file."""
 
 import keyword
 import re
@@ -17,6 +17,7 @@ LONGEST_TEXT = 500
 LONGEST_SLUG = 40
 # They reorder what a reader sees, so that code can look like something it is not (CVE-2021-42574).
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)+", re.ASCII)
 # Category -> what it is called in the message.
 FORBIDDEN_CATEGORIES = {
     "Cc": "a control character",
@@ -30,7 +31,7 @@ TEMPLATE = Path(__file__).parent / "{{cookiecutter.project_slug}}"
 
 
 def reserved_names() -> frozenset[str]:
-    """Distributions, modules and commands that a rendered project may install: one name, one owner."""
+    """Distributions, modules and commands that a rendered project may install."""
     names = Path(__file__).with_name("reserved_names.txt").read_text("utf-8").split()
     folders = {path.name for path in TEMPLATE.iterdir() if path.is_dir()}
     return frozenset(names) | folders | {"python", "python3", "pip", "uv", "uvx", "test", "site"}
@@ -43,7 +44,7 @@ def problems(answers: Mapping[str, object]) -> Iterator[str]:
         yield from _text_problems(field, value)
     yield from _slug_problems(str(answers["project_slug"]))
     email = str(answers["author_email"])
-    if email.strip() and not re.fullmatch(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)+", email, re.ASCII):
+    if email.strip() and not EMAIL.fullmatch(email):
         yield _message("author_email", email, "must be an e-mail address", "ada@example.com")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 PACKAGE = "{{ cookiecutter.__package_slug }}"
 
-# (option, value): the paths that exist only for that answer. A path listed twice needs both answers.
+# (option, value): the paths that exist only for that answer. One that is listed twice needs both.
 ONLY_IF = {
     ("include_sqlalchemy", True): [
         "alembic.ini",
@@ -58,7 +58,7 @@ ONLY_IF = {
 }
 
 
-def unwanted(answers):
+def unwanted(answers: dict[str, object]) -> set[Path]:
     """The paths that these answers leave out."""
     return {
         Path(path)
@@ -68,7 +68,7 @@ def unwanted(answers):
     }
 
 
-def main():
+def main() -> None:
     answers = json.loads(r"""{{ cookiecutter | tojson }}""")
     for path in unwanted(answers):
         # A row that names a path that is gone must fail the render, so nothing is forgiven here.

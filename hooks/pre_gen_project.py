@@ -1,3 +1,3 @@
-"""Check the answers once more: a replayed file of answers skips the check that follows the questions."""
+"""Check the answers once more: replaying old answers skips the check after the questions."""
 
 # {{ cookiecutter | checked }}

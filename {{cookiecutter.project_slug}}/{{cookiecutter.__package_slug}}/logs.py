@@ -44,5 +44,7 @@ def configure(level: int = logging.CRITICAL) -> None:
 def _renderer(on_terminal: bool) -> list[structlog.typing.Processor]:
     console = settings.log_format == "console" or (settings.log_format == "auto" and on_terminal)
     if console:
-        return [structlog.dev.ConsoleRenderer(colors=on_terminal)]
+        # The default would print the local variables of every frame, secrets among them.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=plain)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -37,7 +37,7 @@ def extract(source: str) -> str:
     missing = sorted(COLUMNS.keys() - frame.collect_schema().keys())
     if missing:
         raise ValueError(f"{source} has no column {', '.join(missing)}")
-    return _stage(frame.select(COLUMNS), f"staging/{source}.parquet")
+    return _stage(frame.select(list(COLUMNS)), f"staging/{source}.parquet")
 
 
 def transform(staged: str) -> str:

@@ -1,0 +1,107 @@
+"""What each combination may import: the packages its pyproject.toml declares, and no others."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+CACHE = Path(__file__).parent.parent / ".cache"
+
+
+def requirements(project: Path) -> frozenset[str]:
+    """All that a rendered project declares, its dependency groups included."""
+    content = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))
+    groups = content["dependency-groups"].values()
+    return frozenset(content["project"]["dependencies"]).union(*groups)
+
+
+class Superset:
+    """One virtual environment with what all combinations need, kept between test runs."""
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        lines = sorted(set(wanted))
+        # `uv run pytest` on another day may resolve to newer versions; a week's worth is kept.
+        key = hashlib.sha256("\n".join([sys.version, *lines]).encode()).hexdigest()[:16]
+        self.folder = CACHE / f"superset-{key}"
+        if not (self.folder / "complete").exists():
+            python = self.folder / "bin" / "python"
+            _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(self.folder))
+            _uv("pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *lines)
+            (self.folder / "complete").touch()
+
+    @cached_property
+    def bare_python(self) -> Path:
+        """An interpreter of the same version with nothing installed beside the standard library."""
+        folder = self.folder / "bare"
+        if not folder.exists():
+            _uv("venv", "--quiet", "--python", sys.executable, str(folder))
+        return folder / "bin" / "python"
+
+    @cached_property
+    def site_packages(self) -> Path:
+        (found,) = self.folder.glob("lib/python*/site-packages")
+        return found
+
+    @cached_property
+    def _installed(self) -> dict[str, Distribution]:
+        found = distributions(path=[str(self.site_packages)])
+        return {canonicalize_name(distribution.name): distribution for distribution in found}
+
+    def view(self, wanted: frozenset[str]) -> Path:
+        """A folder with links to just the packages that these requirements bring with them."""
+        closure = self._closure(wanted)
+        key = hashlib.sha256("\n".join(sorted(closure)).encode()).hexdigest()[:16]
+        view = self.folder / "views" / key
+        if not view.exists():
+            view.mkdir(parents=True)
+            for name in closure:
+                for top in self._top_level(name):
+                    (view / top).symlink_to(self.site_packages / top)
+        return view
+
+    def _closure(self, wanted: Iterable[str]) -> set[str]:
+        """Names of the distributions that the requirements need, each with its chosen extras."""
+        seen: set[tuple[str, str]] = set()
+        left = [(Requirement(line), "") for line in wanted]
+        while left:
+            requirement, extra = left.pop()
+            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            name = canonicalize_name(requirement.name)
+            for chosen in ("", *requirement.extras):
+                if (name, chosen) not in seen:
+                    seen.add((name, chosen))
+                    needs = self._installed[name].requires or []
+                    left.extend((Requirement(line), chosen) for line in needs)
+        return {name for name, _ in seen}
+
+    def _top_level(self, name: str) -> set[str]:
+        files = self._installed[name].files or []
+        tops = {path.parts[0] for path in files}
+        return {top for top in tops if top not in ("..", "__pycache__")}
+
+    def names(self) -> Iterator[str]:
+        """What a project may not be called: distributions, their modules and their commands."""
+        for name, distribution in self._installed.items():
+            yield name
+            yield from (
+                entry.name for entry in distribution.entry_points.select(group="console_scripts")
+            )
+            for top in self._top_level(name):
+                module = re.sub(r"(\.cpython.*|\.abi3)?\.(so|py|pyd)$", "", top)
+                if re.fullmatch(r"\w+", module):
+                    yield module
+
+
+def _uv(*arguments: str) -> None:
+    outside = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    subprocess.run(["uv", *arguments], check=True, env=outside, timeout=600)
