@@ -41,14 +41,14 @@ def problems(answers: Mapping[str, object]) -> Iterator[str]:
     """Everything that is wrong with the answers, a message each: field, value, rule, example."""
     for field in TEXTS:
         value = str(answers[field])
-        yield from _text_problems(field, value)
+        yield from text_problems(field, value)
     yield from _slug_problems(str(answers["project_slug"]))
     email = str(answers["author_email"])
     if email.strip() and not EMAIL.fullmatch(email):
         yield _message("author_email", email, "must be an e-mail address", "ada@example.com")
 
 
-def _text_problems(field: str, value: str) -> Iterator[str]:
+def text_problems(field: str, value: str) -> Iterator[str]:
     example = "Order Jobs" if field == "project_name" else "plain text on one line"
     if not value.strip():
         yield _message(field, value, "must not be empty or blank", example)

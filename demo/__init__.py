@@ -32,13 +32,20 @@ def main() -> None:
         "--keep", metavar="FOLDER", type=Path, help="render into this folder and leave it there"
     )
     keep = parser.parse_args().keep
-    # Stopped like Ctrl-C, so that the services are stopped too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt_once)
     try:
         status = _run(keep)
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
+
+
+def _interrupt_once(*_: object) -> None:
+    # The terminal and `uv run` both pass Ctrl-C on; the second must not interrupt the cleaning up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _run(keep: Path | None) -> int:

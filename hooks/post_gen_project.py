@@ -74,6 +74,10 @@ def main() -> None:
         # A row that names a path that is gone must fail the render, so nothing is forgiven here.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
+    # cruft renders again for each check, diff and update, and knows no output folder then. Its diff
+    # must hold nothing but the difference.
+    if "_output_dir" not in answers:
+        return
     slug = answers["project_slug"]
     print(
         f"\n{slug} is ready. Next:\n\n"

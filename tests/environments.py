@@ -1,5 +1,6 @@
 """What each combination may import: the packages its pyproject.toml declares, and no others."""
 
+import ast
 import hashlib
 import os
 import re
@@ -89,6 +90,21 @@ class Superset:
         tops = {path.parts[0] for path in files}
         return {top for top in tops if top not in ("..", "__pycache__")}
 
+    def undeclared_imports(self, project: Path) -> dict[str, set[str]]:
+        """Module -> files, for imports of packages that a project has only by way of another."""
+        declared = {canonicalize_name(Requirement(line).name) for line in requirements(project)}
+        owners = {
+            re.sub(r"\.py$", "", top): name
+            for name in self._installed
+            for top in self._top_level(name)
+        }
+        found: dict[str, set[str]] = {}
+        for path in project.rglob("*.py"):
+            for module in _imported(ast.parse(path.read_text("utf-8"))):
+                if module in owners and owners[module] not in declared:
+                    found.setdefault(module, set()).add(str(path.relative_to(project)))
+        return found
+
     def names(self) -> Iterator[str]:
         """What a project may not be called: distributions, their modules and their commands."""
         for name, distribution in self._installed.items():
@@ -105,3 +121,11 @@ class Superset:
 def _uv(*arguments: str) -> None:
     outside = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     subprocess.run(["uv", *arguments], check=True, env=outside, timeout=600)
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]

@@ -4,6 +4,9 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
+#{% if cookiecutter.include_examples %}
+from pathlib import Path
+#{% endif %}
 
 import pytest
 
@@ -26,7 +29,13 @@ os.environ |= {
 
 from celery.contrib.testing.worker import start_worker
 
+#{% if cookiecutter.include_examples %}
+from {{ cookiecutter.__package_slug }} import storage
+#{% endif %}
 from {{ cookiecutter.__package_slug }}.celery import app
+#{% if cookiecutter.include_examples %}
+from {{ cookiecutter.__package_slug }}.settings import Settings
+#{% endif %}
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +58,12 @@ def worker() -> Iterator[None]:
         waker.start()
     stopped.set()
     waker.join()
+#{% if cookiecutter.include_examples %}
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The shared folder of the example jobs, empty at first."""
+    monkeypatch.setattr(storage, "settings", Settings(_env_file=None, data_dir=tmp_path))
+    return tmp_path
+#{% endif %}

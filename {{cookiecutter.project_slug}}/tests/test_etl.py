@@ -6,20 +6,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from {{ cookiecutter.__package_slug }} import storage
 from {{ cookiecutter.__package_slug }}.jobs import Progress, etl
-from {{ cookiecutter.__package_slug }}.settings import Settings
 from {{ cookiecutter.__package_slug }}.storage import path_of, replacing
 from {{ cookiecutter.__package_slug }}.tasks.etl import aggregate, run
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 HEADER = "reference,customer,day,cents"
 GOOD = ["0001,ada@example.com,2026-11-20,1250", "0002,grace@example.com,2026-11-21,750"]
-
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(storage, "settings", Settings(_env_file=None, data_dir=tmp_path))
-    return tmp_path
 
 
 def write(name: str, *lines: str, header: str = HEADER) -> str:
@@ -153,9 +147,13 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole() -> None:
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(folder: Path) -> None:
     path_of("figures").write_text("old")
 
-    with pytest.raises(InterruptedError), replacing("figures") as unfinished:
-        unfinished.write_text("half")
-        raise InterruptedError
+    def write_half() -> None:
+        with replacing("figures") as unfinished:
+            unfinished.write_text("half")
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        write_half()
 
     assert path_of("figures").read_text() == "old"
     assert files(folder) == {"figures"}

@@ -3,19 +3,13 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from {{ cookiecutter.__package_slug }} import storage
 from {{ cookiecutter.__package_slug }}.jobs import Progress, images
-from {{ cookiecutter.__package_slug }}.settings import Settings
 from {{ cookiecutter.__package_slug }}.storage import path_of
 from {{ cookiecutter.__package_slug }}.tasks.images import resize, thumbnails
 
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(storage, "settings", Settings(_env_file=None, data_dir=tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def draw(name: str, width: int = 40, height: int = 20, mode: str = "RGB") -> str:
@@ -56,6 +50,15 @@ def test_pictures_of_every_size_and_kind_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "CMYK"])
 def test_a_picture_may_have_any_colours(mode: str) -> None:
     assert images.thumbnail(draw("photo.tiff", mode=mode), size=10)["width"] == 10
+
+
+def test_a_photo_that_was_taken_upright_stands_upright(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned by a quarter
+    Image.new("RGB", (40, 20)).save(folder / "tall.jpg", exif=exif)
+
+    assert size_of(images.thumbnail("tall.jpg", size=10)["name"]) == (5, 10)
+    assert size_of(images.resize("tall.jpg", 30, 40)["name"]) == (30, 40)
 
 
 def test_a_file_that_is_no_picture_is_refused(folder: Path) -> None:

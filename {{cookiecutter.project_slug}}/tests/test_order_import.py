@@ -1,7 +1,6 @@
 """Staged orders reach the database, each of them once."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,14 +9,14 @@ from alembic.config import Config
 from sqlalchemy import delete, select
 from sqlalchemy.exc import OperationalError
 
-from {{ cookiecutter.__package_slug }} import storage
 from {{ cookiecutter.__package_slug }}.database import session
 from {{ cookiecutter.__package_slug }}.jobs import order_import
 from {{ cookiecutter.__package_slug }}.models import Order
 from {{ cookiecutter.__package_slug }}.run_async import run_async
-from {{ cookiecutter.__package_slug }}.settings import Settings
 from {{ cookiecutter.__package_slug }}.storage import replacing
 from {{ cookiecutter.__package_slug }}.tasks.order_import import run
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,17 +37,11 @@ def _no_orders() -> Iterator[None]:
     run_async(empty())
 
 
-@pytest.fixture(autouse=True)
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(storage, "settings", Settings(_env_file=None, data_dir=tmp_path))
-    return tmp_path
-
-
 def stage(references: Sequence[str]) -> str:
     with replacing("staged.parquet") as path:
         pl.DataFrame(
             {
-                "reference": references,
+                "reference": list(references),
                 "customer": ["ada@example.com"] * len(references),
                 "day": ["2026-11-20"] * len(references),
                 "cents": range(len(references)),
@@ -60,8 +53,8 @@ def stage(references: Sequence[str]) -> str:
 def written() -> dict[str, int]:
     async def read() -> dict[str, int]:
         async with session() as unit_of_work:
-            rows = await unit_of_work.execute(select(Order.reference, Order.cents))
-            return dict(rows.tuples().all())
+            orders = await unit_of_work.scalars(select(Order))
+            return {order.reference: order.cents for order in orders}
 
     return run_async(read())
 
@@ -84,10 +77,9 @@ def test_an_order_that_is_staged_twice_is_written_once() -> None:
     assert run_async(order_import.run(stage("aa"))) == {"seen": 2, "new": 1}
 
 
-def test_a_whole_batch_fits_into_one_statement() -> None:
-    references = [str(number) for number in range(order_import.BATCH)]
-
-    assert run_async(order_import.run(stage(references)))["new"] == order_import.BATCH
+def test_a_batch_is_no_larger_than_one_statement_of_sqlite() -> None:
+    # Some builds take more, so a batch that is written here proves nothing.
+    assert order_import.BATCH * len(Order.__table__.columns) <= 32_766
 
 
 def test_a_file_without_orders_is_no_failure() -> None:
@@ -120,7 +112,8 @@ def test_a_database_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch)
         return await import_orders(staged)
 
     monkeypatch.setattr(order_import, "run", away_at_first)
-    monkeypatch.setattr(run, "retry_backoff", 0.01)
+    # Celery's shortest pause is a second.
+    monkeypatch.setattr("celery.app.autoretry.get_exponential_backoff_interval", lambda **_: 0)
 
     assert run.delay(stage("ab")).get(timeout=10, interval=0.01) == {"seen": 2, "new": 2}
     assert len(attempts) == 2

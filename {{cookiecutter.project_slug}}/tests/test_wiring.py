@@ -14,6 +14,7 @@ from celery.schedules import maybe_schedule
 
 from {{ cookiecutter.__package_slug }} import jobs, tasks
 from {{ cookiecutter.__package_slug }}.celery import app
+from {{ cookiecutter.__package_slug }}.queues import ROUTES
 from {{ cookiecutter.__package_slug }}.schedule import SCHEDULE
 from {{ cookiecutter.__package_slug }}.settings import settings
 
@@ -52,12 +53,12 @@ def test_task_is_named_after_its_module_and_function(task: Any) -> None:
 
 
 def test_task_is_routed_to_a_queue_that_workers_serve(task: Any) -> None:
-    assert any(fnmatch(task.name, pattern) for pattern in tasks.ROUTES)
+    assert any(fnmatch(task.name, pattern) for pattern in ROUTES)
     assert app.amqp.router.route({}, task.name)["queue"].name in app.amqp.queues.consume_from
 
 
 def test_routes_lead_from_tasks_that_exist() -> None:
-    dead = [route for route in tasks.ROUTES if not any(fnmatch(name, route) for name in TASKS)]
+    dead = [route for route in ROUTES if not any(fnmatch(name, route) for name in TASKS)]
 
     assert dead == []
 
@@ -101,9 +102,18 @@ def interval(schedule: Any) -> timedelta:
 
 def test_jobs_know_no_task_queue() -> None:
     modules = [f"{jobs.__name__}.{path.stem}" for path in Path(jobs.__path__[0]).glob("*.py")]
-    program = f"import sys, {', '.join(modules)}; sys.exit('celery' in sys.modules)"
 
-    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+    assert run(f"import sys, {', '.join(modules)}; print('celery' in sys.modules)") == "False"
+
+
+def test_a_task_that_is_imported_alone_belongs_to_this_service() -> None:
+    program = f"from {tasks.__name__}.hello import greet; print(greet.app.main)"
+
+    assert run(program) == app.main
+
+
+def run(program: str) -> str:
+    return subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60).strip()
 
 
 def test_only_json_is_accepted() -> None:

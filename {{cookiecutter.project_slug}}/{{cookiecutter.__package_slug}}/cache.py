@@ -15,10 +15,13 @@ Value = TypeVar("Value")
 
 @once
 def cache() -> Any:
-    """The cache of this process. Its methods are coroutines: a call without `await` does nothing."""
+    """The cache of this process. Its methods are coroutines: without `await` they do nothing."""
     configured = Cache.from_url(settings.cache_url)
     # The same values go in and come out wherever the cache is.
     configured.serializer = JsonSerializer()
+    if settings.cache_url.startswith("redis"):
+        # At redis-py's limit of 100 the tasks beyond it fail; the gevent pool runs more at a time.
+        configured.client.connection_pool.max_connections = configured.pool_max_size or 1000
     return configured
 
 

@@ -1,20 +1,22 @@
 """The Celery application: how tasks are configured, found and run."""
 
 import pkgutil
-from typing import Any
+from pathlib import Path
 
 import kombu
 from celery import Celery
-from celery.signals import setup_logging, task_postrun, task_prerun
 
-from . import logs, tasks
+from . import logs
+from .queues import ROUTES, Queue
 from .schedule import SCHEDULE
 from .settings import settings
-from .tasks import Queue
+
+TASKS = Path(__file__).parent / "tasks"
 
 app = Celery(
     str(__package__),
-    include=[module.name for module in pkgutil.walk_packages(tasks.__path__, f"{tasks.__name__}.")],
+    # Every module in tasks/ is found by itself.
+    include=[f"{__package__}.tasks.{module.name}" for module in pkgutil.iter_modules([str(TASKS)])],
 )
 # Without this a thread of a web server would publish to Celery's own default, amqp://localhost.
 app.set_default()
@@ -28,7 +30,7 @@ app.conf.update(
     task_queues=[kombu.Queue(name, kombu.Exchange(name), routing_key=name) for name in Queue],
     task_create_missing_queues=False,
     task_default_queue=Queue.DEFAULT,
-    task_routes=tasks.ROUTES,
+    task_routes=ROUTES,
     # Acknowledged after the run: a killed worker's tasks run again instead of being lost.
     task_acks_late=True,
     # The same for a killed pool process. Tasks must stand being run twice.
@@ -52,6 +54,9 @@ app.conf.update(
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
         "health_check_interval": 10,
+        # Tasks of the gevent pool that end at once are acknowledged at once, each over its own
+        # connection. From the default of 10 on they would not be, and run again.
+        "max_connections": 1000,
     },
     # The default keeps a caller waiting for 20 seconds when Redis is away.
     result_backend_transport_options={"retry_policy": {"timeout": 5.0}},
@@ -66,17 +71,4 @@ app.conf.update(
     beat_sync_every=1,
 )
 
-
-@setup_logging.connect
-def _configure_logs(loglevel: int, **_: Any) -> None:
-    logs.configure(loglevel)
-
-
-@task_prerun.connect
-def _name_task_in_logs(task_id: str, task: Any, **_: Any) -> None:
-    logs.bind(task_id=task_id, task=task.name)
-
-
-@task_postrun.connect
-def _forget_task_in_logs(**_: Any) -> None:
-    logs.clear()
+logs.connect()

@@ -69,20 +69,24 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _watch(result: Any) -> None:
+    from celery.states import READY_STATES
     from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True) as bars:
+    with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("waits", total=None)
-        while not result.ready():
-            state, info = result.state, result.info
+        while True:
+            # One look for both: the task may end between two.
+            meta = result.backend.get_task_meta(result.id)
+            state, info = meta["status"], meta["result"]
+            if state in READY_STATES:
+                break
             if state == "PROGRESS":
-                bars.update(bar, description=info["note"] or "runs", completed=info["done"])
-                bars.update(bar, total=info["total"])
+                bars.update(bar, total=info["total"], completed=info["done"])
+                bars.update(bar, description=info["note"] or "runs")
             elif state == "RETRY":
                 bars.update(bar, description=f"waits to try again after {info!r}")
             time.sleep(LOOK_EVERY)
-    if result.failed():
-        raise SystemExit(f"failed: {result.result!r}")
-    typer.echo(json.dumps(result.get(), indent=2, ensure_ascii=False))
+    if state != "SUCCESS":
+        raise SystemExit(f"{state.lower()}: {info!r}")
+    typer.echo(json.dumps(info, indent=2, ensure_ascii=False))

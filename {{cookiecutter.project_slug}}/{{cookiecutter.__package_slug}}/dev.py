@@ -157,7 +157,10 @@ def _prepare(plan: Plan) -> None:
     lines = [f"{name}={value}\n" for name, value in plan.environment.items()]
     ENVIRONMENT_FILE.write_text("".join(lines))
     #{% if cookiecutter.include_sqlalchemy %}
-    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], check=True)
+    migrate = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    # Ctrl-C must not reach it: half a migration is worse than a second of waiting.
+    if subprocess.run(migrate, start_new_session=True).returncode:
+        raise SystemExit("The database could not be migrated; the reason is above.")
     #{% endif %}
 
 

@@ -2,17 +2,39 @@
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+from celery.signals import setup_logging, task_postrun, task_prerun
 
 from .settings import settings
 
-bind = structlog.contextvars.bind_contextvars
-clear = structlog.contextvars.clear_contextvars
+
+def connect() -> None:
+    """Have Celery leave its logging to this module, and say when a task begins and ends."""
+    setup_logging.connect(configure)
+    task_prerun.connect(_name_task)
+    task_postrun.connect(_forget_task)
 
 
-def configure(level: int = logging.CRITICAL) -> None:
-    """Write every logger's lines to standard error; the more talkative of level and LOG_LEVEL."""
+def _name_task(task_id: str, task: Any, **_: Any) -> None:
+    # What the task before bound in this process or thread is none of this one's. A task that is
+    # applied in place belongs to its caller.
+    if not task.request.is_eager:
+        structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
+
+
+def _forget_task(**_: Any) -> None:
+    # What the task itself has bound must not mark the lines of the next one.
+    structlog.contextvars.clear_contextvars()
+
+
+def configure(loglevel: int = logging.CRITICAL, **_: Any) -> None:
+    """Write every logger's lines to standard error.
+
+    LOG_LEVEL and a command's --loglevel are both minima: the more talkative one is obeyed.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -38,7 +60,7 @@ def configure(level: int = logging.CRITICAL) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(min(level, logging.getLevelNamesMapping()[settings.log_level]))
+    root.setLevel(min(loglevel, logging.getLevelNamesMapping()[settings.log_level]))
 
 
 def _renderer(on_terminal: bool) -> list[structlog.typing.Processor]:

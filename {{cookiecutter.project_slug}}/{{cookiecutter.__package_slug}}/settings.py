@@ -1,10 +1,12 @@
 """What the service reads from its environment, checked once at start."""
 
 import re
+#{% if cookiecutter.include_examples %}
 from pathlib import Path
+#{% endif %}
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "memory")
@@ -21,11 +23,11 @@ class Settings(BaseSettings):
 
     # How many tasks one worker runs at a time. Celery's default, a process per core of the host,
     # ignores the limits of a container.
-    worker_concurrency: PositiveInt = 4
+    worker_concurrency: int = Field(default=4, gt=0)
     # Seconds after which a task that sets no limit of its own is killed.
-    task_time_limit: PositiveInt = 600
+    task_time_limit: int = Field(default=600, gt=0)
     # Seconds after which Redis hands a task that was not acknowledged to another worker.
-    visibility_timeout: PositiveInt = 3600
+    visibility_timeout: int = Field(default=3600, gt=0)
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # auto: console on a terminal, json elsewhere.
@@ -89,7 +91,8 @@ def _problem(*, loc: tuple[int | str, ...], msg: str, input: Any, **_: Any) -> s
     name = str(loc[0]).upper()
     if msg.startswith("Extra inputs"):
         return f"{name} in .env: no such setting; settings.py lists them all"
-    value = re.sub("://[^@/]*@", "://***@", str(input))
+    # A user without a password, or a password without a user, may be a password.
+    value = "***" if name.endswith("_AUTH") else re.sub("://.*@", "://***@", str(input))
     return f"{name}={value}: {msg.removeprefix('Value error, ')}"
 
 

@@ -1,5 +1,6 @@
 """The shared folder that jobs read from and write to, by names relative to it."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,19 @@ def path_of(name: str) -> Path:
     if not path.is_relative_to(root):
         raise ValueError(f"{name!r} leads out of the shared folder DATA_DIR")
     return path
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One job at a time, in whichever process: for those that read a file and then replace it.
+
+    The system lets go of the lock when its holder is killed.
+    """
+    path = path_of(f"{name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

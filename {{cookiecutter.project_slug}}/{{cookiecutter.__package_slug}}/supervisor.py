@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 PATIENCE = 10.0
 # Seconds between a crash and the next start, doubled each time up to the longest.
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+# Bytes of output. At a longer line its reader would fail, and its writer wait for ever.
+LONGEST_LINE = 2**30
 
 
 @dataclass
@@ -30,8 +32,9 @@ class Service:
     colour: int = 36
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
-    _is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    _is_replaced: bool = False
+    _is_stopping: bool = False
+    # Ends the process that runs, or the pause before the next one.
+    _interruption: asyncio.Event = field(default_factory=asyncio.Event)
 
     def say(self, line: str) -> None:
         mark = f"{self.name:<7}|"
@@ -41,27 +44,27 @@ class Service:
 
     async def keep_running(self) -> None:
         pause = SHORTEST_PAUSE
-        while not self._is_stopping.is_set():
+        while not self._is_stopping:
+            self._interruption.clear()
             started = time.monotonic()
             status = await self._run_once()
-            if self._is_stopping.is_set():
-                return
-            if self._is_replaced:
-                self._is_replaced = False
+            if self._interruption.is_set():
                 continue
-            lasted = time.monotonic() - started
-            pause = SHORTEST_PAUSE if lasted > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
+            if time.monotonic() - started > LONGEST_PAUSE:
+                pause = SHORTEST_PAUSE
             self.say(f"ended with status {status}; starts again in {pause:.0f} s")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._is_stopping.wait(), pause)
+                await asyncio.wait_for(self._interruption.wait(), pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     async def replace(self) -> None:
         """Stop the process and let another one take its place at once."""
-        self._is_replaced = self._process is not None and self._process.returncode is None
+        self._interruption.set()
         await self._end_process()
 
     async def stop(self) -> None:
-        self._is_stopping.set()
+        self._is_stopping = True
+        self._interruption.set()
         await self._end_process()
 
     async def _run_once(self) -> int:
@@ -74,11 +77,14 @@ class Service:
             # Ctrl-C in the terminal must reach the supervisor alone, which then stops the others.
             start_new_session=True,
             preexec_fn=_end_with_parent,
+            limit=LONGEST_LINE,
         )
         assert process.stdin
         assert process.stdout
         process.stdin.write(self.standard_input.encode())
         process.stdin.close()
+        if self._interruption.is_set():  # while the process was made, and could not be told
+            await self._end_process()
         output = asyncio.create_task(self._relay(process.stdout))
         status = await process.wait()
         # A killed worker leaves pool processes behind, which hold its place and its output.
@@ -117,8 +123,9 @@ if sys.platform == "linux":
     _PR_SET_PDEATHSIG = 1
 
     def _end_with_parent() -> None:
-        # When the supervisor itself is killed, nobody else would end its processes.
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # When the supervisor itself is killed, nobody else would end its processes. On a milder
+        # signal a worker would first finish its tasks, for as long as their time limits.
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 else:
 

@@ -6,7 +6,8 @@ from typing import Any
 from celery import chain, chord, group
 from celery.result import AsyncResult
 
-from .tasks import Queue, etl, failures, images, reports
+from .queues import Queue
+from .tasks import etl, failures, images, reports
 
 
 def load_orders(source: str) -> AsyncResult[Any]:

@@ -6,7 +6,7 @@ from typing import Literal, TypedDict
 
 import polars as pl
 
-from ..storage import path_of, replacing
+from ..storage import locked, path_of, replacing
 from . import Progress
 
 # What a CSV of orders must have.
@@ -52,10 +52,13 @@ def transform(staged: str) -> str:
 def load(staged: str, table: str = TABLE) -> Loaded:
     """Add staged orders to the table; a reference that is there is replaced, so repeat at will."""
     frame = pl.read_parquet(path_of(staged))
-    if path_of(table).exists():
-        frame = pl.concat([pl.read_parquet(path_of(table)), frame]).unique("reference", keep="last")
-    with replacing(table) as path:
-        frame.sort("reference").write_parquet(path)
+    # Of two that add to the table at once, the later would write over what the other added.
+    with locked(table):
+        if path_of(table).exists():
+            there = pl.read_parquet(path_of(table))
+            frame = pl.concat([there, frame]).unique("reference", keep="last")
+        with replacing(table) as path:
+            frame.sort("reference").write_parquet(path)
     return {"table": table, "rows": frame.height}
 
 

@@ -18,7 +18,7 @@ class Imported(TypedDict):
 
 
 async def run(staged: str) -> Imported:
-    """Import what `etl.extract` or `etl.transform` staged; a second run finds nothing new."""
+    """Import what `etl.transform` staged; a second run finds nothing new."""
     imported: Imported = {"seen": 0, "new": 0}
     orders = pl.read_parquet(path_of(staged), columns=list(NewOrder.__annotations__))
     for batch in orders.iter_slices(BATCH):

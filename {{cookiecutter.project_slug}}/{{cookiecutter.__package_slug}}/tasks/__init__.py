@@ -1,34 +1,7 @@
-"""The tasks: name, limits and retries of each job, one call into it, and the queue it waits in."""
+"""The tasks: name, limits and retries of each job, and one call into it."""
 
-from enum import StrEnum
+# Whoever imports a task alone must get this service's, not one of Celery's own default application,
+# which publishes to amqp://localhost.
+from ..celery import app
 
-
-class Queue(StrEnum):
-    """Kinds of work that must not wait for each other; `worker -Q io` serves one of them."""
-
-    DEFAULT = "default"
-    IO = "io"
-    CPU = "cpu"
-
-
-# Name or pattern of tasks -> where they wait.
-ROUTES = {
-    "hello.*": Queue.DEFAULT,
-    #{% if cookiecutter.include_sqlalchemy %}
-    "orders.*": Queue.IO,
-    #{% endif %}
-    #{% if cookiecutter.include_aiocache %}
-    "pages.*": Queue.IO,
-    #{% endif %}
-    #{% if cookiecutter.include_examples %}
-    "email.*": Queue.IO,
-    "etl.*": Queue.CPU,
-    "failures.*": Queue.DEFAULT,
-    "images.*": Queue.CPU,
-    "reports.*": Queue.IO,
-    "training.*": Queue.CPU,
-    #{% endif %}
-    #{% if cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
-    "order_import.*": Queue.IO,
-    #{% endif %}
-}
+__all__ = ["app"]

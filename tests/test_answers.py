@@ -1,0 +1,203 @@
+"""Bad answers are refused before anything is written; odd ones render into valid files."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from combinations import QUESTIONS, TEMPLATE
+from environments import Superset
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import task_queue_answers
+
+BAD = {
+    "blank name": ({"project_name": "  "}, "project_name", "blank"),
+    "name without a slug": ({"project_name": "✨"}, "project_slug", "begin with a letter"),
+    "upper case": ({"project_slug": "Order-Jobs"}, "project_slug", "lower-case"),
+    "leading digit": ({"project_slug": "2fast"}, "project_slug", "begin with a letter"),
+    "underscore": ({"project_slug": "order_jobs"}, "project_slug", "single hyphens"),
+    "trailing hyphen": ({"project_slug": "order-"}, "project_slug", "not end with a hyphen"),
+    "way out": ({"project_slug": "../evil"}, "project_slug", "lower-case"),
+    "long slug": ({"project_slug": "a" * 41}, "project_slug", "at most 40"),
+    "keyword": ({"project_slug": "class"}, "project_slug", "keyword"),
+    "soft keyword": ({"project_slug": "match"}, "project_slug", "keyword"),
+    "standard library": ({"project_slug": "json"}, "project_slug", "Python's own"),
+    "dependency": ({"project_slug": "celery"}, "project_slug", "taken by a library"),
+    "dependency of one": ({"project_slug": "kombu"}, "project_slug", "taken by a library"),
+    "module of another name": ({"project_slug": "dateutil"}, "project_slug", "taken by a library"),
+    "command": ({"project_slug": "alembic"}, "project_slug", "taken by a library"),
+    "own folder": ({"project_slug": "tests"}, "project_slug", "taken by a library"),
+    "test": ({"project_slug": "test"}, "project_slug", "taken by a library"),
+    "line break": ({"author_name": "Ada\nLovelace"}, "author_name", "U+000A"),
+    "escape": ({"project_description": "\x1b[31mred"}, "project_description", "U+001B"),
+    "reordered text": ({"project_description": "a\u202eb"}, "project_description", "U+202E"),
+    "long text": ({"project_description": "x" * 501}, "project_description", "at most 500"),
+    "no address": ({"author_email": "ada at home"}, "author_email", "e-mail address"),
+    "two addresses": ({"author_email": "a@b.de, c@d.de"}, "author_email", "e-mail address"),
+}
+
+
+@pytest.mark.parametrize(("bad", "field", "rule"), BAD.values(), ids=BAD)
+def test_bad_answer_is_refused_by_name_with_an_example(
+    fast_cookies: Any, bad: dict[str, str], field: str, rule: str
+) -> None:
+    message = str(fast_cookies.bake(bad, str(TEMPLATE)).exception)
+
+    assert f"{field} = " in message
+    assert rule in message
+    assert "For example: " in message
+
+
+@pytest.fixture
+def command_line(tmp_path: Path) -> Any:
+    """Cookiecutter as users run it, in an empty folder; what it printed, and what it wrote."""
+
+    def run(*arguments: str, check: bool = True) -> tuple[str, list[str]]:
+        target = tmp_path / "target"
+        target.mkdir(exist_ok=True)
+        config = tmp_path / "config.yaml"
+        config.write_text(f"replay_dir: {tmp_path}/replay\ncookiecutters_dir: {tmp_path}/clones\n")
+        common = ["--config-file", str(config), "--output-dir", str(target)]
+        done = subprocess.run(
+            [sys.executable, "-m", "cookiecutter", *common, str(TEMPLATE), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode == 0) is check, done.stdout + done.stderr
+        return done.stdout + done.stderr, sorted(path.name for path in target.iterdir())
+
+    return run
+
+
+def test_all_problems_are_told_at_once_and_nothing_is_written(command_line: Any) -> None:
+    printed, written = command_line(
+        "--no-input", "project_slug=Celery", "author_email=nobody", "author_name= ", check=False
+    )
+
+    assert [field for field in QUESTIONS if f"- {field} = " in printed] == [
+        "project_slug",
+        "author_name",
+        "author_email",
+    ]
+    assert "Traceback" not in printed
+    assert written == []
+
+
+def test_an_existing_project_survives_bad_answers(command_line: Any, tmp_path: Path) -> None:
+    command_line("--no-input")
+    mine = tmp_path / "target" / "order-jobs" / "README.md"
+    mine.write_text("mine")
+
+    command_line("--no-input", "--overwrite-if-exists", "author_name= ", check=False)
+
+    assert mine.read_text() == "mine"
+
+
+def test_answers_can_be_replayed(command_line: Any, tmp_path: Path) -> None:
+    command_line("--no-input", "project_slug=first-jobs")
+    (tmp_path / "target" / "first-jobs").rename(tmp_path / "elsewhere")
+
+    _, written = command_line("--replay")
+
+    assert written == ["first-jobs"]
+
+
+def test_replayed_answers_are_checked_too(command_line: Any, tmp_path: Path) -> None:
+    command_line("--no-input", "project_slug=first-jobs")
+    (answers,) = (tmp_path / "replay").glob("*.json")
+    answers.write_text(answers.read_text().replace("first-jobs", "First Jobs"))
+
+    printed, written = command_line("--replay", check=False)
+
+    assert "project_slug = 'First Jobs'" in printed
+    assert written == ["first-jobs"]
+
+
+def test_the_last_words_name_the_two_commands_to_type_next(command_line: Any) -> None:
+    printed, _ = command_line("--no-input", "project_slug=first-jobs")
+
+    assert re.findall("^    .*", printed, re.MULTILINE) == [
+        "    cd first-jobs",
+        "    uv run first-jobs dev    # broker, worker and beat on this machine; Ctrl-C stops them",
+        "    uv run pytest",
+    ]
+
+
+def test_questions_are_asked_in_words(tmp_path: Path) -> None:
+    prompts = json.loads((TEMPLATE / "cookiecutter.json").read_text())["__prompts__"]
+
+    assert prompts.keys() == QUESTIONS.keys()
+    for name, default in QUESTIONS.items():
+        if isinstance(default, list):
+            assert list(prompts[name]) == ["__prompt__", *default]
+
+
+def test_no_name_is_free_that_a_rendered_project_may_install(superset: Superset) -> None:
+    installed = {name for name in superset.names() if re.fullmatch("[a-z][a-z0-9_-]*", name)}
+    free = installed - task_queue_answers.reserved_names() - sys.stdlib_module_names
+
+    assert not free, f"add to reserved_names.txt: {' '.join(sorted(free))}"
+
+
+AWKWARD = st.text(
+    st.characters(
+        codec="utf-8",
+        exclude_categories=("Cc", "Cs", "Zl", "Zp"),
+        exclude_characters=task_queue_answers.BIDI_CONTROLS,
+    )
+    | st.sampled_from("\"'\\{}#:%$`&|<>-"),
+    min_size=1,
+    max_size=500,
+).filter(lambda text: not list(task_queue_answers.text_problems("", text)))
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(name=AWKWARD, description=AWKWARD, author=AWKWARD)
+@example(name='"""', description="'''\\", author="# {name} ${HOME} $(id) `id` %s {% x %}")
+@example(name="{#", description=": - [a] & *b ! | > %", author="مرحبا 👩‍🚀 \\N{BULLET} \\u0041")
+@example(name="x" * 500, description=" leading", author="trailing ")
+def test_awkward_text_renders_into_valid_files(
+    fast_cookies: Any, name: str, description: str, author: str
+) -> None:
+    answers = {
+        "project_name": name,
+        "project_slug": "odd-jobs",
+        "project_description": description,
+        "author_name": author,
+    }
+    result = fast_cookies.bake(answers, str(TEMPLATE))
+
+    assert result.exception is None, result.exception
+    project = result.project_path
+    metadata = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]
+    assert metadata["description"] == description
+    assert metadata["authors"][0]["name"] == author
+    assert name in (project / "README.md").read_text("utf-8")
+    parse_all(project)
+
+
+def parse_all(project: Path) -> None:
+    """Parse every file by its kind. Raises what the parser raises."""
+    for path in (path for path in project.rglob("*") if path.is_file()):
+        text = path.read_text("utf-8")
+        if path.suffix == ".py":
+            ast.parse(text, str(path))
+        elif path.suffix == ".toml":
+            tomllib.loads(text)
+        elif path.suffix in (".yaml", ".yml"):
+            list(yaml.safe_load_all(text))
+        elif path.suffix == ".json":
+            json.loads(text)

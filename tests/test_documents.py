@@ -1,0 +1,160 @@
+"""Every block in the documents of a rendered project works, typed as it stands."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from combinations import Answers, covering
+from conftest import Render
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A command that runs until it is stopped, and the words by which it says that it works.
+LASTING = {
+    r" dev$": "ready. In another terminal",
+    r" worker\b": " ready.",
+    r" beat\b": "beat: Starting",
+}
+TIMEOUT = 300
+
+
+@dataclass
+class Block:
+    """A fenced block of a document."""
+
+    document: str
+    language: str
+    text: str
+
+
+class Reader:
+    """Somebody who works through the documents of a project, in a copy of it with its own tools."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.environment = {
+            name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"
+        }
+
+    def blocks(self, *documents: Path) -> Iterator[Block]:
+        for document in documents:
+            for language, text in FENCE.findall(document.read_text("utf-8")):
+                yield Block(document.name, language, text)
+
+    def follow(self, block: Block) -> None:
+        if block.language == "python":
+            self._python(block.text)
+        elif block.language == "bash":
+            self._bash(block.text)
+        else:
+            pytest.fail(f"{block.document} has a block of {block.language}, which nobody runs")
+
+    def _bash(self, text: str) -> None:
+        for pattern, sign in LASTING.items():
+            if re.search(pattern, text.strip()):
+                if not pattern.startswith(" dev"):
+                    with self.running(text.strip(), sign):
+                        return
+                return
+        self.run(["bash", "-euo", "pipefail", "-c", text])
+
+    def _python(self, text: str) -> None:
+        title, _, rest = text.partition("\n")
+        new_file = re.fullmatch(r"# ([\w/.]+\.py)", title)
+        addition = re.fullmatch(r"# ([\w/.]+\.py), in (\w+)", title)
+        if new_file:
+            path = self.project / new_file[1]
+            assert not path.exists(), f"{path} would be replaced"
+            path.write_text(rest)
+        elif addition:
+            path = self.project / addition[1]
+            start = re.compile(rf"^{addition[2]}\b.* = {{\n", re.MULTILINE)
+            content, count = start.subn(lambda match: match[0] + rest, path.read_text("utf-8"))
+            assert count == 1, f"{path} has no {addition[2]}"
+            path.write_text(content)
+        else:
+            self.run(["uv", "run", "python", "-c", text])
+
+    def run(self, command: list[str]) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.project,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-5000:]}"
+        return done.stdout
+
+    @contextmanager
+    def running(self, command: str, sign: str) -> Iterator[None]:
+        """A command that lasts, stopped with Ctrl-C at the end of the block."""
+        printed: list[str] = []
+        is_ready = threading.Event()
+        process = subprocess.Popen(
+            command.split(),
+            cwd=self.project,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+        def read() -> None:
+            assert process.stdout
+            for line in process.stdout:
+                printed.append(line)
+                if sign in line:
+                    is_ready.set()
+            is_ready.set()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            is_ready.wait(TIMEOUT)
+            assert any(sign in line for line in printed), f"{command}:\n{''.join(printed)[-5000:]}"
+            yield
+        finally:
+            # As a terminal does it: to every process in the foreground.
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                pytest.fail(f"{command} did not stop:\n{''.join(printed)[-5000:]}")
+            reader.join(10)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        covering()[0] | {"project_name": "Order Jobs", "include_aiocache": True},
+        covering()[0]
+        | {"include_sqlalchemy": False, "include_flower": False, "include_examples": False}
+        | {"project_slug": "a-much-longer-name-for-a-service", "include_docker": False},
+    ],
+    ids=["everything", "bare"],
+)
+def test_every_block_works_as_typed(chosen: Answers, render: Render, tmp_path: Path) -> None:
+    source = render(chosen)
+    project = tmp_path / source.name
+    shutil.copytree(source, project)
+    reader = Reader(project)
+    documents = [project / "README.md", *sorted((project / "docs").glob("*.md"))]
+    blocks = list(reader.blocks(*documents))
+    (dev,) = [block for block in blocks if block.text.strip().endswith(" dev")]
+
+    with reader.running(dev.text.strip(), "ready. In another terminal"):
+        for block in blocks:
+            reader.follow(block)

@@ -1,0 +1,216 @@
+"""This repository keeps its word: its commands, its demonstration, its documents."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from combinations import METADATA, OPTIONS, QUESTIONS, TEMPLATE, covering
+from conftest import Render
+
+TIMEOUT = 600
+
+
+@pytest.fixture
+def outside() -> dict[str, str]:
+    """The environment of somebody who is not in our virtual environment."""
+    return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+
+
+def processes_of(folder: str) -> list[str]:
+    """Command lines of processes that work in a folder of this name."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder in os.readlink(process / "cwd"):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment for the demonstration, which must leave neither file nor process in it."""
+    yield {**os.environ, "TMPDIR": str(tmp_path)}
+    assert list(tmp_path.glob("demo-*")) == []
+    assert processes_of(str(tmp_path)) == []
+
+
+def test_demo_shows_every_example_at_work_and_leaves_nothing(scratch: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["uv", "run", "demo"],
+        cwd=TEMPLATE,
+        env=scratch,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    for task in ("email.send", "email.send_bulk", "images.thumbnails", "etl.run", "training.fit"):
+        assert f"{task}: " in done.stdout
+    assert "success after a retry" in done.stdout
+    assert "failure" in done.stdout
+    assert "uv run demo --keep" in done.stdout
+
+
+def test_demo_that_is_interrupted_leaves_nothing(scratch: dict[str, str]) -> None:
+    demo = subprocess.Popen(
+        ["uv", "run", "demo"],
+        cwd=TEMPLATE,
+        env=scratch,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert demo.stdout
+    for line in demo.stdout:
+        if "3. Submit" in line:
+            os.killpg(demo.pid, signal.SIGINT)
+            break
+    demo.communicate(timeout=TIMEOUT)
+
+    assert demo.returncode == 130
+
+
+def test_the_options_page_describes_each_question_and_no_other() -> None:
+    page = (TEMPLATE / "docs/options.md").read_text("utf-8")
+    described = re.findall("`(.*?)`", "".join(re.findall("^## .*$", page, re.MULTILINE)))
+
+    assert described == list(QUESTIONS)
+
+
+def test_the_example_file_lists_each_setting_with_its_default(render: Render) -> None:
+    for answers in covering():
+        project = render(answers)
+        example = (project / ".env.example").read_text()
+        listed = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
+        settings = (project / "order_jobs/settings.py").read_text()
+        fields = re.findall(r"^    ([a-z_]+): .*? = (.*)$", settings, re.MULTILINE)
+
+        assert [name.upper() for name, _ in fields] == list(listed)
+        for name, default in fields:
+            assert listed[name.upper()] in default, name
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """The template as it is now, in a git repository of its own."""
+    folder = tmp_path / "template"
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.check_output(listed, cwd=TEMPLATE, text=True).strip("\0").split("\0")
+    for name in filter(lambda name: (TEMPLATE / name).exists(), names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(TEMPLATE / name, folder / name)
+    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "All of it"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def test_cruft_makes_a_project_that_is_up_to_date(
+    published: Path, tmp_path: Path, outside: dict[str, str]
+) -> None:
+    outside |= {"HOME": str(tmp_path)}
+
+    def cruft(*arguments: str, cwd: Path) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "cruft", *arguments],
+            cwd=cwd,
+            env=outside,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    cruft("create", "--no-input", str(published), cwd=tmp_path)
+    project = tmp_path / "order-jobs"
+
+    assert "up to date" in cruft("check", cwd=project)
+    assert cruft("diff", cwd=project) == ""
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", ".github/workflows/ci.yml"])
+def test_files_for_other_programs_have_their_shape(render: Render, name: str) -> None:
+    schema = {
+        "compose.yaml": "vendor.compose-spec",
+        ".github/workflows/ci.yml": "vendor.github-workflows",
+    }
+    written = [render(answers) / name for answers in covering()]
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema[name]]
+
+    done = subprocess.run(
+        [*check, *filter(Path.exists, written)], capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_compose_depends_only_on_services_that_exist(render: Render) -> None:
+    for answers in covering():
+        path = render(answers) / "compose.yaml"
+        if not path.exists():
+            continue
+        compose: dict[str, Any] = yaml.safe_load(path.read_text())
+        for service in compose["services"].values():
+            assert set(service.get("depends_on", ())) <= compose["services"].keys()
+
+
+def test_no_lock_file_is_committed() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=TEMPLATE, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+
+    assert [path for path in listed if re.search(r"uv\.lock|pylock|package-lock", path)] == []
+
+
+def test_metadata_options_choose_no_files_and_no_code() -> None:
+    source = TEMPLATE / "{{cookiecutter.project_slug}}"
+    conditions = [
+        line
+        for path in source.rglob("*")
+        if path.is_file()
+        for line in path.read_text("utf-8").splitlines()
+        if line.lstrip().startswith("#{% if")
+    ]
+
+    assert set(METADATA) <= OPTIONS.keys()
+    assert not [line for line in conditions if any(name in line for name in METADATA)]
+
+
+def test_the_type_checker_finds_a_wrong_argument_of_a_task(
+    render: Render, superset: Any, tmp_path: Path
+) -> None:
+    project = render(covering()[0])
+    (tmp_path / "wrong.py").write_text(
+        "from order_jobs.tasks.hello import greet\n\ngreet.delay('Ada')\ngreet.delay(7)\n"
+    )
+    done = subprocess.run(
+        [superset.folder / "bin/mypy", "--strict", tmp_path / "wrong.py"],
+        cwd=project,
+        env={**os.environ, "MYPYPATH": str(project)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+    assert re.findall(r"wrong\.py:(\d+): error: .*\[(.*)\]", done.stdout) == [("4", "arg-type")]
+
+
+def test_every_project_says_which_python_it_needs(render: Render) -> None:
+    project = render(covering()[0])
+    metadata = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+
+    assert metadata["requires-python"] == ">=3.11"

@@ -1,0 +1,352 @@
+"""The `dev` command as its user lives with it: started, given work, broken, changed and stopped."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery.backends.redis import RedisBackend
+from celery.result import AsyncResult
+from kombu import Connection
+
+from {{ cookiecutter.__package_slug }} import supervisor
+from {{ cookiecutter.__package_slug }}.celery import app
+from {{ cookiecutter.__package_slug }}.embedded_broker import running
+from {{ cookiecutter.__package_slug }}.settings import Settings
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+PACKAGE = "{{ cookiecutter.__package_slug }}"
+PROJECT = Path(__file__).parents[1]
+# What `dev` reads, as far as this project has it.
+NEEDED = {PACKAGE, "alembic.ini", "migrations", "flowerconfig.py"}
+# What the command line of each service holds.
+SERVICES = {"worker": " worker ", "beat": " beat ", "broker": "-server "}
+# Seconds. A machine that is busy with other things must not fail a test.
+TIMEOUT = 60
+PROBE = '''
+"""Tasks that do what no task should."""
+
+import time
+from pathlib import Path
+
+from celery import shared_task
+
+
+@shared_task(name="probe.hang")
+def hang(started: str) -> None:
+    Path(started).touch()
+    time.sleep(600)
+
+
+@shared_task(name="probe.print_line")
+def print_line(length: int) -> None:
+    print("x" * length)
+'''
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A copy of the project: nothing here touches the checkout, nor its `.dev` and `.env`."""
+
+    path: Path
+    environment: dict[str, str]
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / ".dev" / "env"
+
+    @property
+    def log(self) -> Path:
+        return self.path.with_suffix(".log")
+
+    @contextmanager
+    def starting(self) -> Iterator["subprocess.Popen[bytes]"]:
+        command = [sys.executable, "-m", PACKAGE, "dev"]
+        with self.log.open("wb") as output:
+            dev = subprocess.Popen(
+                command,
+                cwd=self.path,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            yield dev
+        finally:
+            dev.terminate()
+            ended(dev)
+
+    @contextmanager
+    def running(self) -> Iterator["subprocess.Popen[bytes]"]:
+        with self.starting() as dev:
+            self.wait_until(lambda: "In another terminal" in self.log.read_text(), "it to be ready")
+            yield dev
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run the project's command as another terminal does."""
+        return subprocess.run(
+            [sys.executable, "-m", PACKAGE, *arguments],
+            cwd=self.path,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {TIMEOUT} s for {what}. dev said:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """What tells other terminals where the broker is."""
+        lines = self.environment_file.read_text().splitlines()
+        return self.environment | dict(line.split("=", 1) for line in lines)
+
+    def send(self, task: str, **options: Any) -> str:
+        with Connection(self.urls["CELERY_BROKER_URL"]) as connection:
+            connection.ensure_connection(timeout=TIMEOUT)
+            producer = app.amqp.Producer(connection)
+            return str(app.send_task(task, producer=producer, **options).id)
+
+    def result(self, task_id: str) -> Any:
+        backend = RedisBackend(app=app, url=self.urls["CELERY_RESULT_BACKEND"])
+        return AsyncResult(task_id, backend=backend).get(timeout=TIMEOUT)
+
+    def greet(self) -> Any:
+        return self.result(self.send("hello.greet", args=["Ada"]))
+
+    def processes(self) -> dict[int, str]:
+        """Number and command line of all that run here; they never leave the folder."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it ended meanwhile
+                if (process / "cwd").readlink().is_relative_to(self.path):
+                    found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
+        return found
+
+    def services(self, name: str) -> set[int]:
+        """The process that `dev` started, without those that it started in turn."""
+        return {
+            process
+            for process, command in self.processes().items()
+            if SERVICES[name] in command and os.getpgid(process) == process
+        }
+
+
+def ended(dev: "subprocess.Popen[bytes]") -> int:
+    """The status it ends with after it was told to."""
+    try:
+        return dev.wait(TIMEOUT)
+    except subprocess.TimeoutExpired:
+        dev.kill()
+        dev.wait()
+        raise
+
+
+def press_ctrl_c(dev: "subprocess.Popen[bytes]") -> None:
+    """A terminal tells all processes of the command in front, unless they left its session."""
+    os.killpg(dev.pid, signal.SIGINT)
+
+
+def copy_project(path: Path, **environment: str) -> Folder:
+    path.mkdir()
+    for source in [PROJECT / name for name in NEEDED if (PROJECT / name).exists()]:
+        if source.is_dir():
+            shutil.copytree(source, path / source.name)
+        else:
+            shutil.copy2(source, path)
+    (path / PACKAGE / "tasks" / "probe.py").write_text(PROBE)
+    # Neither the settings of these tests nor the developer's own.
+    names = os.environ.keys() - {name.upper() for name in Settings.model_fields}
+    paths = [str(path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    chosen = {"PYTHONPATH": os.pathsep.join(paths), "WORKER_CONCURRENCY": "1"}
+    return Folder(path, {name: os.environ[name] for name in names} | chosen | environment)
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What a `dev` that was ended by Ctrl-C left to the next one."""
+
+    finished_task: str
+    waiting_task: str
+    status: int
+    processes: dict[int, str]
+    environment_file_is_left: bool
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return copy_project(tmp_path_factory.mktemp("shared") / "project")
+
+
+@pytest.fixture(scope="module")
+def first_run(folder: Folder) -> FirstRun:
+    with folder.running() as dev:
+        finished = folder.send("hello.greet", args=["Ada"])
+        folder.result(finished)
+        waiting = folder.send("hello.greet", args=["Grace"], countdown=5)
+        press_ctrl_c(dev)
+        status = ended(dev)
+        left = folder.environment_file.exists()
+        return FirstRun(finished, waiting, status, folder.processes(), left)
+
+
+@pytest.fixture(scope="module")
+def dev(folder: Folder, first_run: FirstRun) -> Iterator["subprocess.Popen[bytes]"]:
+    with folder.running() as dev:
+        yield dev
+
+
+@reads_proc
+def test_ctrl_c_stops_everything(first_run: FirstRun) -> None:
+    assert first_run.processes == {}
+    assert first_run.status == 0
+    assert not first_run.environment_file_is_left
+
+
+@pytest.mark.usefixtures("dev")
+def test_results_survive_a_restart(folder: Folder, first_run: FirstRun) -> None:
+    assert folder.result(first_run.finished_task) == "Hello, Ada!"
+
+
+@pytest.mark.usefixtures("dev")
+def test_jobs_that_wait_survive_a_restart(folder: Folder, first_run: FirstRun) -> None:
+    assert "Grace!" in folder.result(first_run.waiting_task)
+
+
+@pytest.mark.usefixtures("dev")
+def test_a_job_submitted_in_another_terminal_comes_back_with_its_result(folder: Folder) -> None:
+    submitted = folder.command("submit", "hello.greet", "name=Grace")
+
+    assert submitted.returncode == 0, submitted.stderr
+    assert "Grace!" in submitted.stdout
+
+
+@pytest.mark.usefixtures("dev")
+def test_all_that_is_kept_is_in_one_folder(folder: Folder) -> None:
+    kept = {path.name for path in folder.path.iterdir()} - NEEDED
+
+    # The database and the files of jobs have a folder of their own.
+    assert kept - {"data"} == {".dev"}
+
+
+@pytest.mark.usefixtures("dev")
+def test_a_second_dev_in_the_same_folder_is_refused(folder: Folder) -> None:
+    second = folder.command("dev")
+
+    assert second.returncode == 1
+    assert "runs in this folder already" in second.stderr
+    assert folder.environment_file.exists()
+
+
+@reads_proc
+@pytest.mark.usefixtures("dev")
+def test_passwords_are_shown_to_nobody_else(folder: Folder) -> None:
+    environment = folder.environment_file.read_text()
+    passwords = re.findall(r":([\w-]{8,})(?:@|$)", environment, re.MULTILINE)
+
+    assert passwords
+    assert stat.S_IMODE(folder.environment_file.stat().st_mode) == 0o600
+    assert not re.search("|".join(passwords), str(folder.processes()))
+
+
+@reads_proc
+@pytest.mark.usefixtures("dev")
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_that_is_killed_is_started_again(folder: Folder, service: str) -> None:
+    (killed,) = folder.services(service)
+    os.kill(killed, signal.SIGKILL)
+    folder.wait_until(lambda: folder.services(service) - {killed}, f"another {service}")
+
+    assert "Ada!" in folder.greet()
+
+
+@pytest.mark.usefixtures("dev")
+def test_a_job_that_prints_a_very_long_line_is_done(folder: Folder) -> None:
+    assert folder.result(folder.send("probe.print_line", args=[1_000_000])) is None
+
+
+@pytest.mark.usefixtures("dev")
+def test_a_change_is_used_even_after_one_that_broke_the_code(folder: Folder) -> None:
+    source = folder.path / PACKAGE / "jobs" / "hello.py"
+    original = source.read_text()
+    source.write_text("Hello")  # a name that is not defined
+    folder.wait_until(lambda: "NameError" in folder.log.read_text(), "the worker to break")
+    source.write_text(original.replace("Hello", "Good day"))
+
+    assert folder.greet() == "Good day, Ada!"
+
+
+@reads_proc
+def test_sigterm_stops_everything_but_the_broker_of_somebody_else(tmp_path: Path) -> None:
+    with running(tmp_path / "broker") as broker:
+        urls = {"CELERY_BROKER_URL": broker.url(0), "CELERY_RESULT_BACKEND": broker.url(1)}
+        folder = copy_project(tmp_path / "project", **urls)
+        with folder.running() as dev:
+            assert folder.greet() == "Hello, Ada!"
+            assert folder.services("broker") == set()
+            dev.terminate()
+            assert ended(dev) == 0
+
+        assert folder.processes() == {}
+        with redis.Redis.from_url(broker.url(1)) as results:
+            assert len(results.keys("celery-task-meta-*")) == 1
+
+
+@reads_proc
+def test_ctrl_c_while_it_starts_stops_everything(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path / "project")
+    with folder.starting() as dev:
+        folder.wait_until(folder.environment_file.exists, "the broker")
+        press_ctrl_c(dev)
+        assert ended(dev) == 0
+
+    assert folder.processes() == {}
+
+
+@reads_proc
+def test_dev_that_is_killed_takes_even_a_busy_worker_with_it(tmp_path: Path) -> None:
+    folder = copy_project(tmp_path / "project")
+    with folder.running() as dev:
+        started = tmp_path / "started"
+        folder.send("probe.hang", args=[str(started)])
+        folder.wait_until(started.exists, "a task to run")
+        dev.kill()
+
+    folder.wait_until(lambda: not folder.processes(), "everything to end")
+
+
+def test_a_change_ends_the_pause_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "SHORTEST_PAUSE", 600)
+    service = supervisor.Service("crash", [sys.executable, "-c", "exit(1)"], os.environ)
+    pauses: asyncio.Queue[str] = asyncio.Queue()
+    monkeypatch.setattr(service, "say", pauses.put_nowait)
+
+    async def crash_change_and_crash() -> None:
+        running = asyncio.create_task(service.keep_running())
+        await asyncio.wait_for(pauses.get(), TIMEOUT)
+        await service.replace()
+        await asyncio.wait_for(pauses.get(), TIMEOUT)
+        await service.stop()
+        await running
+
+    asyncio.run(crash_change_and_crash())

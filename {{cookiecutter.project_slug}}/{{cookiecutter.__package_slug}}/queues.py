@@ -1,0 +1,34 @@
+"""The queues, and which task waits in which."""
+
+from enum import StrEnum
+
+
+class Queue(StrEnum):
+    """Kinds of work that must not wait for each other; `worker -Q io` serves one of them."""
+
+    DEFAULT = "default"
+    IO = "io"
+    CPU = "cpu"
+
+
+# Name or pattern of tasks -> where they wait.
+ROUTES = {
+    "hello.*": Queue.DEFAULT,
+    #{% if cookiecutter.include_sqlalchemy %}
+    "orders.*": Queue.IO,
+    #{% endif %}
+    #{% if cookiecutter.include_aiocache %}
+    "pages.*": Queue.IO,
+    #{% endif %}
+    #{% if cookiecutter.include_examples %}
+    "email.*": Queue.IO,
+    "etl.*": Queue.CPU,
+    "failures.*": Queue.DEFAULT,
+    "images.*": Queue.CPU,
+    "reports.*": Queue.IO,
+    "training.*": Queue.CPU,
+    #{% endif %}
+    #{% if cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
+    "order_import.*": Queue.IO,
+    #{% endif %}
+}
