@@ -47,6 +47,10 @@ class Superset:
             _uv("venv", "--quiet", "--python", sys.executable, str(folder))
         return folder / "bin" / "python"
 
+    def program(self, name: str) -> str:
+        """A command that was installed with the packages, such as ruff."""
+        return str(self.folder / "bin" / name)
+
     @cached_property
     def site_packages(self) -> Path:
         (found,) = self.folder.glob("lib/python*/site-packages")

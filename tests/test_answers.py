@@ -60,7 +60,7 @@ def test_bad_answer_is_refused_by_name_with_an_example(
 def command_line(tmp_path: Path) -> Any:
     """Cookiecutter as users run it, in an empty folder; what it printed, and what it wrote."""
 
-    def run(*arguments: str, check: bool = True) -> tuple[str, list[str]]:
+    def run(*arguments: str, check: bool = True, typed: str = "") -> tuple[str, list[str]]:
         target = tmp_path / "target"
         target.mkdir(exist_ok=True)
         config = tmp_path / "config.yaml"
@@ -68,6 +68,7 @@ def command_line(tmp_path: Path) -> Any:
         common = ["--config-file", str(config), "--output-dir", str(target)]
         done = subprocess.run(
             [sys.executable, "-m", "cookiecutter", *common, str(TEMPLATE), *arguments],
+            input=typed,
             capture_output=True,
             text=True,
             timeout=60,
@@ -132,7 +133,19 @@ def test_the_last_words_name_the_two_commands_to_type_next(command_line: Any) ->
     ]
 
 
-def test_questions_are_asked_in_words(tmp_path: Path) -> None:
+def test_questions_can_be_answered_one_by_one(command_line: Any) -> None:
+    answers = {"project_name": "Ada's Jobs", "license": "3", "include_flower": "n"}
+
+    printed, written = command_line(
+        typed="".join(f"{answers.get(name, '')}\n" for name in QUESTIONS)
+    )
+
+    assert written == ["ada-s-jobs"]
+    assert f"[1/{len(QUESTIONS)}] What is the service called? (Order Jobs)" in printed
+    assert "1 - MIT (recommended)" in printed
+
+
+def test_every_question_is_asked_in_words() -> None:
     prompts = json.loads((TEMPLATE / "cookiecutter.json").read_text())["__prompts__"]
 
     assert prompts.keys() == QUESTIONS.keys()

@@ -53,7 +53,7 @@ def lint(request: pytest.FixtureRequest, render: Render, superset: Superset) -> 
     root = os.path.commonpath(projects)
     found: dict[str, str] = {}
     for command in (("check", "--output-format=concise"), ("format", "--check")):
-        ruff = [superset.folder / "bin/ruff", *command, "--no-cache", "--quiet", root]
+        ruff = [superset.program("ruff"), *command, "--no-cache", "--quiet", root]
         done = subprocess.run(ruff, capture_output=True, text=True, timeout=600)
         assert done.returncode in (0, 1), done.stderr
         for project in projects:
@@ -88,8 +88,9 @@ def types(
 
 
 def _mypy(superset: Superset, project: Path, cache: Path) -> str:
-    mypy = [superset.folder / "bin/mypy", "--cache-dir", cache, "--no-error-summary", "."]
-    return subprocess.run(mypy, cwd=project, capture_output=True, text=True, timeout=900).stdout
+    mypy = [superset.program("mypy"), "--cache-dir", str(cache), "--no-error-summary", "."]
+    done = subprocess.run(mypy, cwd=project, capture_output=True, text=True, timeout=900)
+    return done.stdout
 
 
 def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
@@ -154,11 +155,10 @@ def test_documents_link_only_to_files_that_exist(project: Path) -> None:
 def test_long_and_short_names_change_no_line_breaks(render: Render, superset: Superset) -> None:
     for slug in ("a", "a" * 40):
         answers: Answers = covering()[0] | {"project_slug": slug, "include_aiocache": True}
-        ruff = [superset.folder / "bin/ruff", "format", "--check", "--no-cache", render(answers)]
-        check = [superset.folder / "bin/ruff", "check", "--no-cache", render(answers)]
-
-        for command in (ruff, check):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        project = str(render(answers))
+        for command in (["format", "--check"], ["check"]):
+            ruff = [superset.program("ruff"), *command, "--no-cache", project]
+            done = subprocess.run(ruff, capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stdout
 
 
@@ -168,8 +168,8 @@ def test_fast_bakes_have_the_bytes_of_plain_ones(render: Render, tmp_path: Path)
         folder = tmp_path / label(answers)
         config = tmp_path / "config.yaml"
         config.write_text(f"replay_dir: {tmp_path}/replay\ncookiecutters_dir: {tmp_path}/clones\n")
-        command = [sys.executable, "-m", "cookiecutter", "--no-input", "--config-file", config]
-        subprocess.run([*command, "-o", folder, TEMPLATE, *words], check=True, timeout=60)
+        command = [sys.executable, "-m", "cookiecutter", "--no-input", "--config-file", str(config)]
+        subprocess.run([*command, "-o", str(folder), str(TEMPLATE), *words], check=True, timeout=60)
         plain, fast = folder / "order-jobs", render(answers)
 
         assert files(plain) == files(fast)

@@ -1,5 +1,6 @@
 """This repository keeps its word: its commands, its demonstration, its documents."""
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from combinations import METADATA, OPTIONS, QUESTIONS, TEMPLATE, covering
 from conftest import Render
+from environments import Superset
 
 TIMEOUT = 600
 
@@ -90,17 +92,24 @@ def test_the_options_page_describes_each_question_and_no_other() -> None:
     assert described == list(QUESTIONS)
 
 
-def test_the_example_file_lists_each_setting_with_its_default(render: Render) -> None:
+def test_the_example_file_lists_each_setting_with_its_default(
+    render: Render, superset: Superset
+) -> None:
     for answers in covering():
         project = render(answers)
         example = (project / ".env.example").read_text()
         listed = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
-        settings = (project / "order_jobs/settings.py").read_text()
-        fields = re.findall(r"^    ([a-z_]+): .*? = (.*)$", settings, re.MULTILINE)
+        program = (
+            "from order_jobs.settings import Settings as S; import json; "
+            "print(json.dumps({k.upper(): str(v or '') for k, v in S(_env_file=None)}))"
+        )
+        defaults = json.loads(
+            subprocess.check_output(
+                [superset.program("python"), "-c", program], cwd=project, env={}, timeout=60
+            )
+        )
 
-        assert [name.upper() for name, _ in fields] == list(listed)
-        for name, default in fields:
-            assert listed[name.upper()] in default, name
+        assert listed == defaults
 
 
 @pytest.fixture
@@ -168,6 +177,15 @@ def test_compose_depends_only_on_services_that_exist(render: Render) -> None:
             assert set(service.get("depends_on", ())) <= compose["services"].keys()
 
 
+@pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]])
+def test_our_own_code_is_clean(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=TEMPLATE, capture_output=True, text=True, timeout=600
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_no_lock_file_is_committed() -> None:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=TEMPLATE, capture_output=True, text=True, check=True
@@ -191,14 +209,14 @@ def test_metadata_options_choose_no_files_and_no_code() -> None:
 
 
 def test_the_type_checker_finds_a_wrong_argument_of_a_task(
-    render: Render, superset: Any, tmp_path: Path
+    render: Render, superset: Superset, tmp_path: Path
 ) -> None:
     project = render(covering()[0])
     (tmp_path / "wrong.py").write_text(
         "from order_jobs.tasks.hello import greet\n\ngreet.delay('Ada')\ngreet.delay(7)\n"
     )
     done = subprocess.run(
-        [superset.folder / "bin/mypy", "--strict", tmp_path / "wrong.py"],
+        [superset.program("mypy"), "--strict", str(tmp_path / "wrong.py")],
         cwd=project,
         env={**os.environ, "MYPYPATH": str(project)},
         capture_output=True,

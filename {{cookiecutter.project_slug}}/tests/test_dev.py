@@ -271,11 +271,14 @@ def test_passwords_are_shown_to_nobody_else(folder: Folder) -> None:
 
 @reads_proc
 @pytest.mark.usefixtures("dev")
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_service_that_is_killed_is_started_again(folder: Folder, service: str) -> None:
-    (killed,) = folder.services(service)
-    os.kill(killed, signal.SIGKILL)
-    folder.wait_until(lambda: folder.services(service) - {killed}, f"another {service}")
+@pytest.mark.parametrize("names", [["broker"], ["worker", "beat"]], ids=" and ".join)
+def test_what_is_killed_is_started_again(folder: Folder, names: list[str]) -> None:
+    killed = {name: folder.services(name) for name in names}
+    for (process,) in killed.values():
+        os.kill(process, signal.SIGKILL)
+    folder.wait_until(
+        lambda: all(folder.services(name) - killed[name] for name in names), "new processes"
+    )
 
     assert "Ada!" in folder.greet()
 

@@ -1,25 +1,89 @@
 """Flower is never without a password."""
 
+import base64
+import os
 import runpy
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.__package_slug }}.settings import Settings
+from {{ cookiecutter.__package_slug }} import embedded_broker
+from {{ cookiecutter.__package_slug }}.celery import app
+from {{ cookiecutter.__package_slug }}.settings import Settings, load
+
+PROJECT = Path(__file__).parents[1]
+CONFIGURATION = PROJECT / "flowerconfig.py"
+
+
+def use(monkeypatch: pytest.MonkeyPatch, flower_basic_auth: str | None) -> None:
+    settings = Settings(_env_file=None, flower_basic_auth=flower_basic_auth)
+    monkeypatch.setattr(f"{app.main}.settings.settings", settings)
 
 
 def test_flower_asks_for_the_password_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, flower_basic_auth="ada:secret")
 
-    assert runpy.run_path("flowerconfig.py")["basic_auth"] == ["ada:secret"]
+    assert runpy.run_path(str(CONFIGURATION))["basic_auth"] == ["ada:secret"]
 
 
 def test_flower_refuses_to_start_without_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, flower_basic_auth=None)
 
     with pytest.raises(SystemExit, match="FLOWER_BASIC_AUTH"):
-        runpy.run_path("flowerconfig.py")
+        runpy.run_path(str(CONFIGURATION))
 
 
-def use(monkeypatch: pytest.MonkeyPatch, flower_basic_auth: str | None) -> None:
-    settings = Settings(_env_file=None, flower_basic_auth=flower_basic_auth)
-    monkeypatch.setattr("{{ cookiecutter.__package_slug }}.settings.settings", settings)
+@pytest.mark.parametrize("login", ["ada", ":secret", "ada:"])
+def test_half_a_login_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, login: str) -> None:
+    monkeypatch.setenv("FLOWER_BASIC_AUTH", login)
+
+    with pytest.raises(SystemExit, match=r"FLOWER_BASIC_AUTH=\*\*\*: "):
+        load()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Flower that was started as its documentation says."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with embedded_broker.running(tmp_path_factory.mktemp("broker")) as broker:
+        chosen = {"CELERY_BROKER_URL": broker.url(0), "FLOWER_BASIC_AUTH": "ada:secret"}
+        flower = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", app.main, "flower", f"--port={port}"],
+            cwd=PROJECT,
+            env=os.environ | chosen,
+        )
+        yield f"http://127.0.0.1:{port}"
+        flower.terminate()
+        flower.wait(20)
+
+
+def status(page: str, login: str | None = None, timeout: float = 30) -> int:
+    request = urllib.request.Request(page)  # noqa: S310
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                return int(answer.status)
+        except urllib.error.HTTPError as refusal:
+            return refusal.code
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@pytest.mark.live
+def test_the_page_opens_only_with_the_password(page: str) -> None:
+    assert status(page) == 401
+    assert status(page, "ada:wrong") == 401
+    assert status(page, "ada:secret") == 200

@@ -38,6 +38,30 @@ def test_nothing_has_to_be_set() -> None:
 
 
 @pytest.mark.parametrize(
+    ("broker", "results"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/1"),
+        ("rediss://:secret@redis:6379/4?a=b", "rediss://:secret@redis:6379/5?a=b"),
+        ("redis://redis", "redis://redis/1"),
+        ("redis+socket:///run/redis.sock", "redis+socket:///run/redis.sock"),
+        ("memory://", "cache+memory://"),
+    ],
+)
+def test_results_go_to_the_server_of_the_broker(
+    monkeypatch: pytest.MonkeyPatch, broker: str, results: str
+) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", broker)
+
+    assert load().celery_result_backend == results
+
+
+def test_results_may_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "redis://results:6379/0")
+
+    assert load().celery_result_backend == "redis://results:6379/0"
+
+
+@pytest.mark.parametrize(
     ("name", "value", "fix"),
     [
         ("CELERY_BROKER_URL", "amqp://localhost", "redis://, rediss://"),

@@ -74,7 +74,6 @@ def _plan() -> Plan:
     else:
         broker = plan.broker = EmbeddedBroker(STATE / "broker")
         plan.environment["CELERY_BROKER_URL"] = broker.url(0)
-        plan.environment["CELERY_RESULT_BACKEND"] = broker.url(1)
         plan.foundations.append(
             Service("broker", broker.command, environment, broker.configuration)
         )

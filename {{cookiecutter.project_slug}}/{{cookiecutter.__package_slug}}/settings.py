@@ -5,11 +5,22 @@ import re
 from pathlib import Path
 #{% endif %}
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "memory")
+
+
+def _beside(celery_broker_url: str) -> str:
+    if celery_broker_url.startswith("memory://"):
+        return "cache+memory://"
+    url = urlsplit(celery_broker_url)
+    database = url.path.removeprefix("/") or "0"
+    if not database.isdigit():
+        return celery_broker_url
+    return url._replace(path=f"/{int(database) + 1}").geturl()
 
 
 class Settings(BaseSettings):
@@ -19,7 +30,8 @@ class Settings(BaseSettings):
 
     # Celery's own names: it reads these two itself, so any other name would be a second truth.
     celery_broker_url: str = "redis://localhost:6379/0"
-    celery_result_backend: str = "redis://localhost:6379/1"
+    # Unless set: the broker's own server, the database after the broker's.
+    celery_result_backend: str = Field(default_factory=lambda known: _beside(**known))
 
     # How many tasks one worker runs at a time. Celery's default, a process per core of the host,
     # ignores the limits of a container.
@@ -81,7 +93,9 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [_problem(**problem) for problem in error.errors()]
+        # A default that depends on a wrong setting is not a second problem.
+        found = [problem for problem in error.errors() if "default_factory" not in problem["type"]]
+        problems = [_problem(**problem) for problem in found]
         raise SystemExit("\n  ".join(["The settings are wrong:", *problems])) from None
 
 
