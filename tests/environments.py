@@ -18,11 +18,11 @@ from packaging.utils import canonicalize_name
 CACHE = Path(__file__).parent.parent / ".cache"
 
 
-def requirements(project: Path) -> frozenset[str]:
-    """All that a rendered project declares, its dependency groups included."""
+def requirements(project: Path, groups: bool = True) -> frozenset[str]:
+    """What a rendered project declares; without its dependency groups, what production installs."""
     content = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))
-    groups = content["dependency-groups"].values()
-    return frozenset(content["project"]["dependencies"]).union(*groups)
+    chosen = content["dependency-groups"].values() if groups else ()
+    return frozenset(content["project"]["dependencies"]).union(*chosen)
 
 
 class Superset:

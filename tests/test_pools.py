@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from combinations import Answers
 from conftest import Render
 from environments import Superset, requirements
 
@@ -173,11 +174,10 @@ class Pool:
 
 @pytest.fixture(scope="session")
 def pooled_project(render: Render) -> Path:
+    chosen = ("include_sqlalchemy", "include_aiocache")
     others = ("include_flower", "include_docker", "include_examples")
-    return render(
-        {"project_slug": "pooled-jobs", "include_sqlalchemy": True, "include_aiocache": True}
-        | dict.fromkeys(others, False)
-    )
+    answers: Answers = {"project_slug": "pooled-jobs"}
+    return render(answers | dict.fromkeys(chosen, True) | dict.fromkeys(others, False))
 
 
 @pytest.fixture(scope="session")

@@ -116,19 +116,20 @@ class Folder:
             time.sleep(0.02)
 
     @property
-    def urls(self) -> dict[str, str]:
-        """What tells other terminals where the broker is."""
+    def broker_url(self) -> str:
+        """As other terminals find it; results are in the next database of the same server."""
         lines = self.environment_file.read_text().splitlines()
-        return self.environment | dict(line.split("=", 1) for line in lines)
+        found = self.environment | dict(line.split("=", 1) for line in lines)
+        return found["CELERY_BROKER_URL"]
 
     def send(self, task: str, **options: Any) -> str:
-        with Connection(self.urls["CELERY_BROKER_URL"]) as connection:
+        with Connection(self.broker_url) as connection:
             connection.ensure_connection(timeout=TIMEOUT)
             producer = app.amqp.Producer(connection)
             return str(app.send_task(task, producer=producer, **options).id)
 
     def result(self, task_id: str) -> Any:
-        backend = RedisBackend(app=app, url=self.urls["CELERY_RESULT_BACKEND"])
+        backend = RedisBackend(app=app, url=self.broker_url.removesuffix("0") + "1")
         return AsyncResult(task_id, backend=backend).get(timeout=TIMEOUT)
 
     def greet(self) -> Any:
@@ -302,8 +303,7 @@ def test_a_change_is_used_even_after_one_that_broke_the_code(folder: Folder) -> 
 @reads_proc
 def test_sigterm_stops_everything_but_the_broker_of_somebody_else(tmp_path: Path) -> None:
     with running(tmp_path / "broker") as broker:
-        urls = {"CELERY_BROKER_URL": broker.url(0), "CELERY_RESULT_BACKEND": broker.url(1)}
-        folder = copy_project(tmp_path / "project", **urls)
+        folder = copy_project(tmp_path / "project", CELERY_BROKER_URL=broker.url(0))
         with folder.running() as dev:
             assert folder.greet() == "Hello, Ada!"
             assert folder.services("broker") == set()

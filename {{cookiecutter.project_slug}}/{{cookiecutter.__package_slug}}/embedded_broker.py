@@ -87,7 +87,9 @@ class EmbeddedBroker:
 def running(folder: Path) -> Iterator[EmbeddedBroker]:
     """A broker until the end of the block."""
     broker = EmbeddedBroker(folder)
-    with subprocess.Popen(broker.command, stdin=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        broker.command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as server:
         try:
             assert server.stdin
             server.stdin.write(broker.configuration)
