@@ -107,14 +107,20 @@ def test_the_password_of_an_address_is_not_shown(refusal: Refusal, password: str
     assert "CELERY_BROKER_URL=amqp://***@rabbit.example.com/7: " in message
 
 
-def test_an_unknown_name_in_env_is_refused_and_its_value_is_not_shown(
+def test_a_misspelt_name_in_env_is_refused_and_its_value_is_not_shown(
     refusal: Refusal, folder: Path
 ) -> None:
     (folder / ".env").write_text("LOG_LEVLE=hunter2\n")
 
     message = refusal()
-    assert "LOG_LEVLE in .env: no such setting" in message
+    assert "LOG_LEVLE in .env: no such setting; did you mean LOG_LEVEL?" in message
     assert "hunter2" not in message
+
+
+def test_env_may_hold_what_other_programs_read(folder: Path) -> None:
+    (folder / ".env").write_text("AWS_PROFILE=mine\nREDIS_PASSWORD=secret\n")
+
+    assert load().log_level == "INFO"
 
 
 def test_an_unknown_name_in_the_environment_is_somebody_elses(

@@ -40,6 +40,8 @@ def submit(
     wait: Annotated[bool, typer.Option(help="Watch the task and print its result.")] = True,
 ) -> None:
     """Submit a task, show its progress and print its result as JSON."""
+    from kombu.exceptions import OperationalError
+
     from .celery import app as celery
 
     celery.loader.import_default_modules()
@@ -52,6 +54,14 @@ def submit(
         inspect.signature(chosen.run).bind(**keywords)
     except TypeError as error:
         raise SystemExit(f"{task}{inspect.signature(chosen.run)}: {error}.") from None
+    with celery.connection_for_write() as broker:
+        try:
+            broker.ensure_connection(max_retries=1, interval_start=0)
+        except OperationalError as error:
+            raise SystemExit(
+                f"The broker {broker.as_uri()} does not answer: {error}\n"
+                "Start one with `dev`, or set CELERY_BROKER_URL to one that runs."
+            ) from None
     result = chosen.apply_async(kwargs=keywords)
     typer.echo(f"submitted {task}, id {result.id}", err=True)
     if wait:

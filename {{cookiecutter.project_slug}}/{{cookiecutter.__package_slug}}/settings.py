@@ -1,12 +1,15 @@
 """What the service reads from its environment, checked once at start."""
 
 import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 #{% if cookiecutter.include_examples %}
 from pathlib import Path
 #{% endif %}
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -26,7 +29,7 @@ def _beside(celery_broker_url: str) -> str:
 class Settings(BaseSettings):
     """One field per environment variable; `.env` may set them too, and `dev` adds its broker."""
 
-    model_config = SettingsConfigDict(env_file=(".dev/env", ".env"), extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_file=(".dev/env", ".env"), extra="ignore", frozen=True)
 
     # Celery's own names: it reads these two itself, so any other name would be a second truth.
     celery_broker_url: str = "redis://localhost:6379/0"
@@ -90,21 +93,31 @@ class Settings(BaseSettings):
 
 def load() -> Settings:
     """Read the settings, or end the process with every problem in one message."""
+    problems = list(_misspelt())
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         # A default that depends on a wrong setting is not a second problem.
         found = [problem for problem in error.errors() if "default_factory" not in problem["type"]]
-        problems = [_problem(**problem) for problem in found]
-        raise SystemExit("\n  ".join(["The settings are wrong:", *problems])) from None
+        problems += [_problem(**problem) for problem in found]
+    if problems:
+        raise SystemExit("\n  ".join(["The settings are wrong:", *problems]))
+    return settings
+
+
+def _misspelt() -> Iterator[str]:
+    """Names in `.env` that are almost a setting. Other programs may keep theirs there too."""
+    names = [name.upper() for name in Settings.model_fields]
+    for name in dotenv_values(".env"):
+        if name.upper() not in names:
+            for meant in get_close_matches(name.upper(), names, n=1, cutoff=0.8):
+                yield f"{name} in .env: no such setting; did you mean {meant}?"
 
 
 def _problem(*, loc: tuple[int | str, ...], msg: str, input: Any, **_: Any) -> str:
     if not loc:
         return msg.removeprefix("Value error, ")
     name = str(loc[0]).upper()
-    if msg.startswith("Extra inputs"):
-        return f"{name} in .env: no such setting; settings.py lists them all"
     # A user without a password, or a password without a user, may be a password.
     value = "***" if name.endswith("_AUTH") else re.sub("://.*@", "://***@", str(input))
     return f"{name}={value}: {msg.removeprefix('Value error, ')}"
