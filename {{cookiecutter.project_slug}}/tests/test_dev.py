@@ -130,7 +130,11 @@ class Folder:
 
     def result(self, task_id: str) -> Any:
         backend = RedisBackend(app=app, url=self.broker_url.removesuffix("0") + "1")
-        return AsyncResult(task_id, backend=backend).get(timeout=TIMEOUT)
+        try:
+            return AsyncResult(task_id, backend=backend).get(timeout=TIMEOUT)
+        finally:
+            backend.result_consumer.stop()
+            backend.client.close()
 
     def greet(self) -> Any:
         return self.result(self.send("hello.greet", args=["Ada"]))

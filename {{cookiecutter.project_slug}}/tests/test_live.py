@@ -132,6 +132,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         service = Service(broker, environment, folder, connection, backend)
         with worker(service):
             yield service
+        backend.result_consumer.stop()
+        backend.client.close()
 
 
 @contextmanager
