@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from conftest import Render
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A command that runs until it is stopped, and the words by which it says that it works.
+DEV_READY = "ready. In another terminal"
 LASTING = {
-    r" dev$": "ready. In another terminal",
+    r" dev$": DEV_READY,
     r" worker\b": " ready.",
     r" beat\b": "beat: Starting",
 }
-TIMEOUT = 300
+TIMEOUT = 120
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Reader:
 
     def __init__(self, project: Path) -> None:
         self.project = project
+        self.dev_said: list[str] = []
         self.environment = {
             name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"
         }
@@ -72,15 +75,30 @@ class Reader:
         if new_file:
             path = self.project / new_file[1]
             assert not path.exists(), f"{path} would be replaced"
-            path.write_text(rest)
+            self._change(path, rest)
         elif addition:
             path = self.project / addition[1]
             start = re.compile(rf"^{addition[2]}\b.* = {{\n", re.MULTILINE)
             content, count = start.subn(lambda match: match[0] + rest, path.read_text("utf-8"))
             assert count == 1, f"{path} has no {addition[2]}"
-            path.write_text(content)
+            self._change(path, content)
         else:
             self.run(["uv", "run", "python", "-c", text])
+
+    def _change(self, path: Path, content: str) -> None:
+        """Write the file as an editor does, then wait for `dev` to reload when it should."""
+        seen = len(self.dev_said)
+        path.write_text(content)
+        if path.parent == self.project / "tests":
+            return
+        deadline = time.monotonic() + TIMEOUT
+        reloaded = re.compile(rf"{path.name}.* changed: .*@\S+ ready\.", re.DOTALL)
+        while not reloaded.search(self._said(seen)):
+            assert time.monotonic() < deadline, f"`dev` did not reload:\n{self._said(seen)}"
+            time.sleep(0.05)
+
+    def _said(self, since: int) -> str:
+        return "".join(self.dev_said[since:])
 
     def run(self, command: list[str]) -> str:
         done = subprocess.run(
@@ -97,8 +115,8 @@ class Reader:
         return done.stdout
 
     @contextmanager
-    def running(self, command: str, sign: str) -> Iterator[None]:
-        """A command that lasts, stopped with Ctrl-C at the end of the block."""
+    def running(self, command: str, sign: str) -> Iterator[list[str]]:
+        """A command that lasts and what it prints, stopped with Ctrl-C at the end of the block."""
         printed: list[str] = []
         is_ready = threading.Event()
         process = subprocess.Popen(
@@ -124,7 +142,7 @@ class Reader:
         try:
             is_ready.wait(TIMEOUT)
             assert any(sign in line for line in printed), f"{command}:\n{''.join(printed)[-5000:]}"
-            yield
+            yield printed
         finally:
             # As a terminal does it: to every process in the foreground.
             os.killpg(process.pid, signal.SIGINT)
@@ -155,6 +173,6 @@ def test_every_block_works_as_typed(chosen: Answers, render: Render, tmp_path: P
     blocks = list(reader.blocks(*documents))
     (dev,) = [block for block in blocks if block.text.strip().endswith(" dev")]
 
-    with reader.running(dev.text.strip(), "ready. In another terminal"):
+    with reader.running(dev.text.strip(), DEV_READY) as reader.dev_said:
         for block in blocks:
             reader.follow(block)

@@ -129,7 +129,7 @@ class Folder:
             return str(app.send_task(task, producer=producer, **options).id)
 
     def result(self, task_id: str) -> Any:
-        backend = RedisBackend(app=app, url=self.broker_url.removesuffix("0") + "1")
+        backend: Any = RedisBackend(app=app, url=self.broker_url.removesuffix("0") + "1")
         try:
             return AsyncResult(task_id, backend=backend).get(timeout=TIMEOUT)
         finally:

@@ -71,7 +71,7 @@ class Service:
     environment: dict[str, str]
     folder: Path
     connection: Connection
-    backend: RedisBackend
+    backend: Any
 
     def send(self, task: str, *args: str, **options: Any) -> "AsyncResult[Any]":
         """With the application's own routes and queues, which the test process has on memory."""
@@ -128,7 +128,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             "CELERY_RESULT_BACKEND": broker.url(1),
             "WORKER_CONCURRENCY": "1",
         }
-        backend = RedisBackend(app=app, url=broker.url(1))
+        backend: Any = RedisBackend(app=app, url=broker.url(1))
         service = Service(broker, environment, folder, connection, backend)
         with worker(service):
             yield service

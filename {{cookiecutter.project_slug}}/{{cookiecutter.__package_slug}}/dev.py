@@ -158,7 +158,8 @@ def _prepare(plan: Plan) -> None:
     #{% if cookiecutter.include_sqlalchemy %}
     migrate = [sys.executable, "-m", "alembic", "upgrade", "head"]
     # Ctrl-C must not reach it: half a migration is worse than a second of waiting.
-    if subprocess.run(migrate, start_new_session=True).returncode:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    if subprocess.run(migrate).returncode:
         raise SystemExit("The database could not be migrated; the reason is above.")
     #{% endif %}
 
