@@ -26,7 +26,7 @@ def selected(config: pytest.Config) -> list[Answers]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, chosen in (
         ("answers", selected(metafunc.config)),
-        ("few_answers", covering(2)),
+        ("few_answers", covering(1)),
     ):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, chosen, ids=label, scope="session")

@@ -1,32 +1,53 @@
 """The suite of each rendered project passes with nothing but what the project declares."""
 
+import shutil
 from concurrent.futures import Future
 
 import pytest
-from combinations import Answers, label
+from combinations import Answers, covering, label
 from conftest import Render, selected
 from suites import Outcome, Suites
 
+Outcomes = dict[str, Future[Outcome]]
+
 
 @pytest.fixture(scope="session")
-def outcomes(
-    request: pytest.FixtureRequest, render: Render, suites: Suites
-) -> dict[str, Future[Outcome]]:
+def outcomes(request: pytest.FixtureRequest, render: Render, suites: Suites) -> Outcomes:
     """All suites are started at once, so that every core has work."""
-    chosen = selected(request.config)
-    return {label(answers): suites.submit(render(answers), "-m", "not live") for answers in chosen}
+    return {
+        label(answers): suites.submit(render(answers), "-m", "not live")
+        for answers in selected(request.config)
+    }
 
 
-def test_its_own_tests_pass(answers: Answers, outcomes: dict[str, Future[Outcome]]) -> None:
+@pytest.fixture(scope="session")
+def live_outcomes(render: Render, suites: Suites) -> Outcomes:
+    """Real processes take long, so each choice is tested once and not with every other."""
+    return {label(answers): suites.submit(render(answers), "-m", "live") for answers in covering(1)}
+
+
+def test_its_own_tests_pass(answers: Answers, outcomes: Outcomes) -> None:
     passes(outcomes[label(answers)])
 
 
-def test_its_tests_with_real_processes_pass(
-    few_answers: Answers, render: Render, suites: Suites
-) -> None:
-    passes(suites.submit(render(few_answers), "-m", "live"))
+def test_its_tests_with_real_processes_pass(few_answers: Answers, live_outcomes: Outcomes) -> None:
+    passes(live_outcomes[label(few_answers)])
 
 
 def passes(outcome: Future[Outcome]) -> None:
-    if problem := outcome.result(timeout=900).problem():
+    if problem := outcome.result(timeout=500).problem():
         pytest.fail(problem, pytrace=False)
+
+
+def test_a_suite_that_fails_or_skips_is_noticed(
+    render: Render, suites: Suites, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project = shutil.copytree(
+        render(covering()[0]), tmp_path_factory.mktemp("broken") / "order-jobs"
+    )
+    shutil.rmtree(project / "tests")
+    (project / "tests").mkdir()
+    for body in ("assert False", "import pytest; pytest.skip()", "import cookiecutter"):
+        (project / "tests/test_it.py").write_text(f"def test_it():\n    {body}\n")
+
+        assert suites.submit(project).result(timeout=500).problem()

@@ -15,9 +15,13 @@ from typing import Any
 
 import pytest
 import redis
-from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.backends.redis import RedisBackend
-from celery.exceptions import QueueNotFound, TaskRevokedError
+from celery.exceptions import (
+    QueueNotFound,
+    SoftTimeLimitExceeded,
+    TaskRevokedError,
+    TimeLimitExceeded,
+)
 from celery.result import AsyncResult
 from kombu import Connection
 
