@@ -27,14 +27,34 @@ FORBIDDEN_CATEGORIES = {
 }
 # Cookiecutter renders answers itself when it replays them or `cruft` updates a project.
 TEMPLATE_MARKS = ("{{", "}}", "#{%", "#{#")
+# Commands that come with Python and uv, and modules of Pythons newer than the one that runs this.
+OTHERS = frozenset(
+    [
+        "annotationlib",
+        "compression",
+        "pip",
+        "python",
+        "python3",
+        "site",
+        "string",
+        "test",
+        "uv",
+        "uvx",
+        "venv",
+    ]
+)
 TEMPLATE = Path(__file__).parent / "{{cookiecutter.project_slug}}"
 
 
 def reserved_names() -> frozenset[str]:
     """Distributions, modules and commands that a rendered project may install."""
     names = Path(__file__).with_name("reserved_names.txt").read_text("utf-8").split()
-    folders = {path.name for path in TEMPLATE.iterdir() if path.is_dir()}
-    return frozenset(names) | folders | {"python", "python3", "pip", "uv", "uvx", "test", "site"}
+    # A package of such a name would hide the project's own, or be hidden by its .gitignore.
+    own = {path.stem for path in (*TEMPLATE.iterdir(), *(TEMPLATE / "tests").iterdir())}
+    ignored = re.findall(
+        r"^\.?([\w-]+)", (TEMPLATE / ".gitignore").read_text("utf-8"), re.MULTILINE
+    )
+    return frozenset(names) | own | frozenset(ignored) | OTHERS
 
 
 def problems(answers: Mapping[str, object]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,7 +57,10 @@ def _run(keep: Path | None) -> int:
         console.print("[bold]2. Install and start them[/] with `dev`: broker, worker, beat, Flower")
         log = stack.enter_context(_running(project))
         console.print("[bold]3. Submit the example jobs[/] and watch them\n")
-        status = subprocess.run([project / ".venv/bin/python", SUBMIT], cwd=project).returncode
+        jobs = subprocess.run(
+            [project / ".venv/bin/python", SUBMIT], cwd=project, env=_outside(project)
+        )
+        status = jobs.returncode
         if status:
             console.print("\n[red]The jobs did not end as they should.[/] The service said:")
             console.print(log.read_text(), markup=False)
@@ -72,11 +76,18 @@ def _render(folder: Path) -> Path:
     return project
 
 
+def _outside(project: Path) -> dict[str, str]:
+    """The environment without what would lead the project to a real broker or mail server."""
+    settings = re.findall("^#([A-Z_]+)=", (project / ".env.example").read_text(), re.MULTILINE)
+    # The project has a virtual environment of its own, whatever runs this one.
+    hidden = {"VIRTUAL_ENV", *settings}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
 @contextmanager
 def _running(project: Path) -> Iterator[Path]:
     """The rendered service, until the end of the block; yields the file of what it prints."""
-    # The project has an environment of its own, whatever runs this one.
-    outside = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    outside = _outside(project)
     subprocess.run(
         ["uv", "sync", "--group", "training"],
         cwd=project,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = "{{ cookiecutter.__package_slug }}"
@@ -58,7 +59,7 @@ ONLY_IF = {
 }
 
 
-def unwanted(answers: dict[str, object]) -> set[Path]:
+def unwanted(answers: Mapping[str, object]) -> set[Path]:
     """The paths that these answers leave out."""
     return {
         Path(path)

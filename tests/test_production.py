@@ -58,6 +58,8 @@ class Production:
             "PYTHONPATH": f"{view}{os.pathsep}{project}",
             "CELERY_BROKER_URL": broker_url,
             "WORKER_CONCURRENCY": "1",
+            # Other tests compare what lies in the project's folder.
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":

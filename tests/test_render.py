@@ -14,7 +14,7 @@ import pytest
 from combinations import OPTIONS, TEMPLATE, Answers, covering, every, label
 from conftest import Render, selected
 from environments import Superset
-from post_gen_project import ONLY_IF, PACKAGE
+from post_gen_project import ONLY_IF, PACKAGE, unwanted
 from test_answers import parse_all
 
 SOURCE = TEMPLATE / "{{cookiecutter.project_slug}}"
@@ -25,6 +25,7 @@ WIRING = {
     "README.md",
     "compose.yaml",
     "docs/celery.md",
+    "docs/examples.md",
     "pyproject.toml",
     "tests/conftest.py",
     f"{PACKAGE}/celery.py",
@@ -94,16 +95,9 @@ def _mypy(superset: Superset, project: Path, cache: Path) -> str:
 
 
 def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
-    unwanted = [
-        path
-        for (option, value), paths in ONLY_IF.items()
-        if answers[option] != value
-        for path in paths
-    ]
+    left_out = unwanted(answers)
     expected = {
-        path
-        for path in template_files()
-        if not any(path == prefix or path.startswith(f"{prefix}/") for prefix in unwanted)
+        path for path in template_files() if not left_out & {Path(path), *Path(path).parents}
     }
 
     assert {path.replace("order_jobs/", f"{PACKAGE}/") for path in files(project)} == expected
@@ -224,6 +218,12 @@ def test_the_package_is_valid_python_unrendered(path: str) -> None:
 
     if source.suffix == ".py":
         ast.parse(source.read_text("utf-8"))
+
+
+def test_the_application_is_read_in_one_go(render: Render) -> None:
+    lines = (render(covering()[0]) / "order_jobs/celery.py").read_text().splitlines()
+
+    assert len(lines) < 80
 
 
 def test_every_combination_is_counted() -> None:

@@ -18,7 +18,7 @@ from combinations import METADATA, OPTIONS, QUESTIONS, TEMPLATE, covering
 from conftest import Render
 from environments import Superset
 
-TIMEOUT = 600
+TIMEOUT = 400
 
 
 @pytest.fixture
@@ -47,11 +47,14 @@ def scratch(tmp_path: Path) -> Iterator[dict[str, str]]:
     assert processes_of(str(tmp_path)) == []
 
 
-def test_demo_shows_every_example_at_work_and_leaves_nothing(scratch: dict[str, str]) -> None:
+def test_demo_shows_every_example_at_work_whatever_the_environment_says(
+    scratch: dict[str, str], tmp_path: Path
+) -> None:
+    elsewhere = {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0", "SMTP_URL": "smtp://127.0.0.1:1"}
     done = subprocess.run(
-        ["uv", "run", "demo"],
+        ["uv", "run", "demo", "--keep", tmp_path / "kept"],
         cwd=TEMPLATE,
-        env=scratch,
+        env=scratch | elsewhere,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -62,7 +65,7 @@ def test_demo_shows_every_example_at_work_and_leaves_nothing(scratch: dict[str, 
         assert f"{task}: " in done.stdout
     assert "success after a retry" in done.stdout
     assert "failure" in done.stdout
-    assert "uv run demo --keep" in done.stdout
+    assert (tmp_path / "kept/order-jobs/pyproject.toml").exists()
 
 
 def test_demo_that_is_interrupted_leaves_nothing(scratch: dict[str, str]) -> None:
@@ -105,7 +108,10 @@ def test_the_example_file_lists_each_setting_with_its_default(
         )
         defaults = json.loads(
             subprocess.check_output(
-                [superset.program("python"), "-c", program], cwd=project, env={}, timeout=60
+                [superset.program("python"), "-c", program],
+                cwd=project,
+                env={"PYTHONDONTWRITEBYTECODE": "1"},
+                timeout=60,
             )
         )
 
@@ -218,7 +224,13 @@ def test_the_type_checker_finds_a_wrong_argument_of_a_task(
         "from order_jobs.tasks.hello import greet\n\ngreet.delay('Ada')\ngreet.delay(7)\n"
     )
     done = subprocess.run(
-        [superset.program("mypy"), "--strict", str(tmp_path / "wrong.py")],
+        [
+            superset.program("mypy"),
+            "--strict",
+            "--cache-dir",
+            str(tmp_path),
+            str(tmp_path / "wrong.py"),
+        ],
         cwd=project,
         env={**os.environ, "MYPYPATH": str(project)},
         capture_output=True,

@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
 import threading
 from collections.abc import Callable, Generator
+from typing import Any, Literal
 
 import pytest
 from celery.result import AsyncResult
@@ -67,28 +69,39 @@ def test_without_a_wait_the_id_leads_to_the_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
+    ("kind", "text", "value"),
     [
-        ("Ada Lovelace", "Ada Lovelace"),
-        ("", ""),
-        ("a=b", "a=b"),
-        ("Grüße", "Grüße"),
-        ("12", 12),
-        ('"12"', "12"),
-        ("true", True),
-        ("null", None),
-        ('["Ada", "Grace"]', ["Ada", "Grace"]),
-        ('{"first": {"second": 1.5}}', {"first": {"second": 1.5}}),
-        ("{not json}", "{not json}"),
+        (str, "Ada Lovelace", "Ada Lovelace"),
+        (str, "a=b", "a=b"),
+        (str, "1.10", "1.10"),
+        (str, "null", "null"),
+        (int, "12", 12),
+        (float, "1.5", 1.5),
+        (bool, "true", True),
+        (str | None, "null", None),
+        (str | None, "2026-11-20", "2026-11-20"),
+        (list[str], '["Ada", "Grace"]', ["Ada", "Grace"]),
+        (dict[str, float], '{"first": 1.5}', {"first": 1.5}),
+        (Literal["sum", "mean"], "sum", "sum"),
     ],
 )
-def test_a_value_is_json_or_else_text(
-    use: Callable[[Callable[[str], object]], None], text: str, value: object
-) -> None:
-    use(lambda name: name)
-    _, output, _ = submit("hello.greet", f"name={text}")
+def test_a_value_has_the_type_of_its_parameter(kind: Any, text: str, value: object) -> None:
+    assert cli._typed(kind, text) == value
 
-    assert json.loads(output) == value
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(int, "x"), (list[str], "Ada"), (Literal["sum", "mean"], "max")]
+)
+def test_a_value_of_another_type_is_no_value(kind: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        cli._typed(kind, text)
+
+
+def test_an_argument_that_is_given_twice_is_refused() -> None:
+    status, output, _ = submit("hello.greet", "name=Ada", "name=Grace")
+
+    assert status == 1
+    assert "name is given twice" in output
 
 
 def test_an_unknown_task_is_answered_with_those_that_exist() -> None:

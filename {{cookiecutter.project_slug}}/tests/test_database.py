@@ -39,13 +39,15 @@ def test_migrations_make_the_tables_that_the_models_describe(migrated: Config) -
     command.check(migrated)
 
 
-def test_recording_an_order_twice_writes_it_once(order: orders.NewOrder) -> None:
+def test_recording_an_order_twice_writes_it_once_and_confirms_it_twice(
+    order: orders.NewOrder,
+) -> None:
     confirmed: list[str] = []
     for _ in range(2):
-        run_async(orders.record(order, confirm=lambda: confirmed.append("once")))
+        run_async(orders.record(order, confirm=lambda: confirmed.append("confirmed")))
 
     assert run_async(count(order["reference"])) == 1
-    assert confirmed == ["once"]
+    assert confirmed == ["confirmed", "confirmed"]
 
 
 def test_tasks_that_write_the_same_order_at_once_write_it_once(

@@ -15,17 +15,21 @@ from {{ cookiecutter.__package_slug }}.tasks.email import send, send_bulk
 
 
 class Inbox(MessageHandler):
-    """Keeps what arrives, and refuses everybody at example.invalid."""
+    """Keeps what arrives, but takes nothing for example.invalid, and strangers only in the end."""
 
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[Message] = []
+        self.known: set[str] = set()
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address.endswith("@example.invalid"):
             return "550 nobody of that name"
+        if address.endswith("@greylist.example") and address not in self.known:
+            self.known.add(address)
+            return "451 come back later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -70,7 +74,7 @@ def test_a_line_break_in_a_subject_cannot_add_a_header(inbox: Inbox) -> None:
 
 
 def test_bulk_reports_each_recipient_and_goes_on_after_a_refusal(inbox: Inbox) -> None:
-    recipients = ["ada@example.com", "nobody@example.invalid", "grace@example.com"]
+    recipients = ["ada@example.com", "No Body <nobody@example.invalid>", "grace@example.com"]
     steps = email.send_bulk(recipients, "Hi", "Hello")
 
     assert [next(steps) for _ in recipients] == [
@@ -80,7 +84,7 @@ def test_bulk_reports_each_recipient_and_goes_on_after_a_refusal(inbox: Inbox) -
         next(steps)
     assert end.value.value == {
         "sent": ["ada@example.com", "grace@example.com"],
-        "refused": {"nobody@example.invalid": "550 nobody of that name"},
+        "refused": {"No Body <nobody@example.invalid>": "550 nobody of that name"},
     }
 
 
@@ -111,3 +115,13 @@ def test_a_server_that_is_away_is_tried_again(
 
     assert result.get(timeout=10, interval=0.01)["to"] == "ada@example.com"
     assert len(attempts) == 2
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_server_that_wants_to_be_asked_again_is(
+    monkeypatch: pytest.MonkeyPatch, inbox: Inbox
+) -> None:
+    monkeypatch.setattr("celery.app.autoretry.get_exponential_backoff_interval", lambda **_: 0)
+    send.delay("ada@greylist.example", "Hi", "Hello").get(timeout=10, interval=0.01)
+
+    assert [message["To"] for message in inbox.messages] == ["ada@greylist.example"]

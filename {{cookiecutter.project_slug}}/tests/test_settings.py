@@ -41,7 +41,8 @@ def test_nothing_has_to_be_set() -> None:
     ("broker", "results"),
     [
         ("redis://localhost:6379/0", "redis://localhost:6379/1"),
-        ("rediss://:secret@redis:6379/4?a=b", "rediss://:secret@redis:6379/5?a=b"),
+        ("rediss://:pw@host/4?ssl_cert_reqs=none", "rediss://:pw@host/5?ssl_cert_reqs=none"),
+        ("redis://redis/15", "redis://redis/0"),
         ("redis://redis", "redis://redis/1"),
         ("redis+socket:///run/redis.sock", "redis+socket:///run/redis.sock"),
         ("memory://", "cache+memory://"),
@@ -66,6 +67,7 @@ def test_results_may_go_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("CELERY_BROKER_URL", "amqp://localhost", "redis://, rediss://"),
         ("CELERY_BROKER_URL", "localhost:6379", "redis://, rediss://"),
+        ("CELERY_BROKER_URL", "rediss://redis:6379/0", "add ?ssl_cert_reqs=required"),
         ("WORKER_CONCURRENCY", "0", "greater than 0"),
         ("WORKER_CONCURRENCY", "many", "valid integer"),
         ("TASK_TIME_LIMIT", "-1", "greater than 0"),
@@ -105,6 +107,13 @@ def test_the_password_of_an_address_is_not_shown(refusal: Refusal, password: str
 
     assert "hunter2" not in message
     assert "CELERY_BROKER_URL=amqp://***@rabbit.example.com/7: " in message
+
+
+@pytest.mark.parametrize("address", ["ada:hunter2@redis:6379", "redis:/:hunter2@redis/0"])
+def test_the_password_of_an_address_that_is_none_is_not_shown(
+    refusal: Refusal, address: str
+) -> None:
+    assert "hunter2" not in refusal(CELERY_BROKER_URL=address)
 
 
 def test_a_misspelt_name_in_env_is_refused_and_its_value_is_not_shown(

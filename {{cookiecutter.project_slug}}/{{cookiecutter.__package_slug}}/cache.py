@@ -31,7 +31,10 @@ if hasattr(os, "register_at_fork"):
 
 
 async def remember(key: str, seconds: float, compute: Callable[[], Awaitable[Value]]) -> Value:
-    """The value under the key, computed at most once in so many seconds. It must be JSON."""
+    """The value under the key, computed anew when it is missing or so many seconds old.
+
+    It must be JSON, and None is never remembered. Callers who miss it together each compute it.
+    """
     found: Value | None = await cache().get(key)
     if found is None:
         found = await compute()

@@ -44,6 +44,7 @@ app.conf.update(
     worker_max_tasks_per_child=1000,
     # Results are read soon or never; Redis keeps them in memory.
     result_expires=24 * 60 * 60,
+    # A worker that starts before its broker waits for it.
     broker_connection_retry_on_startup=True,
     # The default gives up after 100 tries and leaves a worker that does nothing.
     broker_connection_max_retries=None,
@@ -55,15 +56,15 @@ app.conf.update(
         "socket_keepalive": True,
         "health_check_interval": 10,
         # Tasks of the gevent pool that end at once are acknowledged at once, each over its own
-        # connection. From the default of 10 on they would not be, and run again.
+        # connection. Beyond Kombu's small default they would not be, and run again.
         "max_connections": 1000,
     },
-    # The default keeps a caller waiting for 20 seconds when Redis is away.
+    # The default keeps a caller waiting far longer when Redis is away. Seconds.
     result_backend_transport_options={"retry_policy": {"timeout": 5.0}},
     # 5.7 warns unless this is decided: a task whose worker lost the broker would run twice at once.
     worker_cancel_long_running_tasks_on_connection_loss=True,
     #{% if cookiecutter.include_flower %}
-    # Flower sees only what workers tell it. Costs about half as much again per empty task.
+    # Flower sees only what workers tell it. Telling is extra work for every task.
     worker_send_task_events=True,
     #{% endif %}
     beat_schedule=SCHEDULE,

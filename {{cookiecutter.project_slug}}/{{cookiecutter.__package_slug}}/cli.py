@@ -6,6 +6,7 @@ import time
 from typing import Annotated, Any
 
 import typer
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,7 +36,7 @@ def dev() -> None:
 def submit(
     task: Annotated[str, typer.Argument(help="Name of the task, such as hello.greet.")],
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="name=value, the value as JSON or plain text.")
+        list[str] | None, typer.Argument(help="name=value; lists and the like as JSON.")
     ] = None,
     wait: Annotated[bool, typer.Option(help="Watch the task and print its result.")] = True,
 ) -> None:
@@ -49,11 +50,7 @@ def submit(
         known = sorted(name for name in celery.tasks if not name.startswith("celery."))
         raise SystemExit("\n  ".join([f"There is no task {task!r}. There are:", *known]))
     chosen = celery.tasks[task]
-    keywords = dict(_argument(argument) for argument in arguments or [])
-    try:
-        inspect.signature(chosen.run).bind(**keywords)
-    except TypeError as error:
-        raise SystemExit(f"{task}{inspect.signature(chosen.run)}: {error}.") from None
+    keywords = _keywords(task, inspect.signature(chosen.run, eval_str=True), arguments or [])
     with celery.connection_for_write() as broker:
         try:
             broker.ensure_connection(max_retries=1, interval_start=0)
@@ -68,14 +65,35 @@ def submit(
         _watch(result)
 
 
-def _argument(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise SystemExit(f"{text!r} is no argument: write name=value, for example name=Ada.")
+def _keywords(task: str, signature: inspect.Signature, texts: list[str]) -> dict[str, Any]:
+    keywords: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise SystemExit(f"{text!r} is no argument: write name=value, for example name=Ada.")
+        if name in keywords:
+            raise SystemExit(f"{name} is given twice.")
+        keywords[name] = value
     try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+        signature.bind(**keywords)
+        parameters = signature.parameters
+        return {name: _typed(parameters[name].annotation, keywords[name]) for name in keywords}
+    except (TypeError, ValueError) as error:
+        raise SystemExit(f"{task}{signature}: {error}") from None
+
+
+def _typed(kind: Any, text: str) -> Any:
+    """The text as a value of the parameter's type. Raises ValueError when it is none."""
+    if kind is str:
+        return text
+    try:
+        accepted: Any = TypeAdapter(kind)
+    except PydanticUserError:  # a TypedDict, on Python 3.11
+        return json.loads(text)
+    try:
+        return accepted.validate_json(text)
+    except ValidationError:
+        return accepted.validate_python(text)
 
 
 def _watch(result: Any) -> None:
@@ -83,7 +101,8 @@ def _watch(result: Any) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task("waits", total=None)
         while True:
             # One look for both: the task may end between two.

@@ -7,19 +7,18 @@ import os
 import secrets
 #{% endif %}
 import signal
-import socket
 #{% if cookiecutter.include_sqlalchemy %}
 import subprocess
 #{% endif %}
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from watchfiles import PythonFilter, awatch
 
-from .embedded_broker import EmbeddedBroker
+from . import embedded_broker
 from .settings import Settings
 from .supervisor import Service
 
@@ -36,11 +35,12 @@ class Plan:
 
     # Where the services find each other; added to what the user has set.
     environment: dict[str, str] = field(default_factory=dict)
-    broker: EmbeddedBroker | None = None
+    broker: embedded_broker.EmbeddedBroker | None = None
     # Started first and stopped last.
     foundations: list[Service] = field(default_factory=list)
     # Replaced whenever the code changes.
     reloading: list[Service] = field(default_factory=list)
+    # Started once the worker is ready: they ask it what it serves, and only once.
     others: list[Service] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
@@ -72,14 +72,14 @@ def _plan() -> Plan:
     if "celery_broker_url" in settings.model_fields_set:
         plan.hints.append("broker: the one that CELERY_BROKER_URL names")
     else:
-        broker = plan.broker = EmbeddedBroker(STATE / "broker")
+        broker = plan.broker = embedded_broker.EmbeddedBroker(STATE / "broker")
         plan.environment["CELERY_BROKER_URL"] = broker.url(0)
         plan.foundations.append(
             Service("broker", broker.command, environment, broker.configuration)
         )
     #{% if cookiecutter.include_examples %}
     if "smtp_url" not in settings.model_fields_set:
-        address = f"127.0.0.1:{_free_port(1025)}"
+        address = f"127.0.0.1:{embedded_broker.free_port(1025)}"
         mailbox = ["-c", "aiosmtpd.handlers.Mailbox", str(STATE / "mail")]
         sink = [sys.executable, "-m", "aiosmtpd", "-n", "-l", address, *mailbox]
         plan.environment["SMTP_URL"] = f"smtp://{address}"
@@ -102,25 +102,19 @@ def _plan() -> Plan:
         Service("beat", [*celery, "beat", *schedule], environment),
     ]
     #{% if cookiecutter.include_flower %}
-    flower_port = _free_port(5555)
-    login = settings.flower_basic_auth or f"dev:{secrets.token_urlsafe(9)}"
+    flower_port = embedded_broker.free_port(5555)
     flower = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]
-    plan.environment["FLOWER_BASIC_AUTH"] = login
     plan.others.append(Service("flower", flower, environment))
-    plan.hints.append(f"Flower: http://{login}@127.0.0.1:{flower_port}")
+    login = ""
+    if settings.flower_basic_auth is None:
+        login = f"dev:{secrets.token_urlsafe(9)}"
+        plan.environment["FLOWER_BASIC_AUTH"] = login
+    plan.hints.append(f"Flower: http://{login}{'@' if login else ''}127.0.0.1:{flower_port}")
     #{% endif %}
     environment |= plan.environment
     for colour, service in enumerate([*plan.foundations, *plan.reloading, *plan.others], start=31):
         service.colour = colour
     return plan
-
-
-def _free_port(wanted: int) -> int:
-    for port in (wanted, 0):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as listener:
-            found: int = listener.getsockname()[1]
-            return found
-    raise SystemExit("No port is free on 127.0.0.1.")
 
 
 async def _run(plan: Plan) -> None:
@@ -138,13 +132,13 @@ async def _run(plan: Plan) -> None:
                 tasks.create_task(service.keep_running())
             tasks.create_task(_reload_on_change(plan, stopping))
             if await _worker_is_ready(plan, stopping):
-                # Flower asks the workers once, at its start, what they serve.
                 for service in plan.others:
                     tasks.create_task(service.keep_running())
                 _greet(plan)
             await stopping.wait()
         finally:
             stopping.set()
+            plan.reloading[0].say("stopping: what runs may finish, for a moment; the rest waits")
             await asyncio.gather(*(service.stop() for service in [*plan.reloading, *plan.others]))
             await asyncio.gather(*(service.stop() for service in plan.foundations))
 

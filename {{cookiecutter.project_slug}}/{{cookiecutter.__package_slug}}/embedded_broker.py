@@ -13,8 +13,13 @@ from pathlib import Path
 import redis
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def free_port(wanted: int = 0) -> int:
+    """The wanted port of the loopback interface, or another one when somebody listens there."""
+    try:
+        listener = socket.create_server(("127.0.0.1", wanted))
+    except OSError:
+        listener = socket.create_server(("127.0.0.1", 0))
+    with listener:
         port: int = listener.getsockname()[1]
         return port
 
@@ -39,7 +44,7 @@ class EmbeddedBroker:
     """Where it listens and how it is started; the password tells it from other people's servers."""
 
     folder: Path
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     password: str = field(default_factory=secrets.token_urlsafe)
     command: tuple[str, ...] = field(default_factory=lambda: (_server(), "-"))
 

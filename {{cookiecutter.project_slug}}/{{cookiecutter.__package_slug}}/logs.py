@@ -18,16 +18,14 @@ def connect() -> None:
 
 
 def _name_task(task_id: str, task: Any, **_: Any) -> None:
-    # What the task before bound in this process or thread is none of this one's. A task that is
-    # applied in place belongs to its caller.
-    if not task.request.is_eager:
-        structlog.contextvars.clear_contextvars()
+    task.request.log_context_before = structlog.contextvars.get_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
 
 
-def _forget_task(**_: Any) -> None:
-    # What the task itself has bound must not mark the lines of the next one.
+def _forget_task(task: Any, **_: Any) -> None:
+    # What a task has bound must not mark the lines of the next one, nor those of its caller.
     structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**task.request.log_context_before)
 
 
 def configure(loglevel: int = logging.CRITICAL, **_: Any) -> None:

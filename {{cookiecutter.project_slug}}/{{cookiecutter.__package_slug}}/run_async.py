@@ -49,8 +49,10 @@ def _loop_thread() -> _LoopThread:
     global _thread
     with _lock:  # tasks that come first at the same time must not start two loops
         if _thread is None:
-            _thread = _LoopThread()
-            _thread.start()
+            started = _LoopThread()
+            # Kept only once it runs: on one that does not, every later call would wait for ever.
+            started.start()
+            _thread = started
         return _thread
 
 

@@ -10,6 +10,7 @@ from celery.schedules import crontab
 # `expires` stays below the interval: workers that come back after an hour must not find an hour's
 # worth of the same task. Times are UTC.
 SCHEDULE: dict[str, dict[str, Any]] = {
+    # Shows that beat works; delete it together with the job.
     "greet every minute": {
         "task": "hello.greet",
         "schedule": timedelta(minutes=1),

@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "memory")
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "memory")
 
 
 def _beside(celery_broker_url: str) -> str:
@@ -23,7 +23,8 @@ def _beside(celery_broker_url: str) -> str:
     database = url.path.removeprefix("/") or "0"
     if not database.isdigit():
         return celery_broker_url
-    return url._replace(path=f"/{int(database) + 1}").geturl()
+    # A Redis has 16 databases unless it is told otherwise.
+    return url._replace(path=f"/{(int(database) + 1) % 16}").geturl()
 
 
 class Settings(BaseSettings):
@@ -50,7 +51,10 @@ class Settings(BaseSettings):
 
     #{% if cookiecutter.include_sqlalchemy %}
     # PostgreSQL: postgresql+psycopg://user:password@host/database
-    database_url: str = "sqlite+aiosqlite:///data/database.sqlite3"
+    database_url: str = Field(
+        default="sqlite+aiosqlite:///data/database.sqlite3",
+        pattern=r"^(postgresql\+psycopg|sqlite\+aiosqlite)://",
+    )
 
     #{% endif %}
     #{% if cookiecutter.include_aiocache %}
@@ -78,6 +82,9 @@ class Settings(BaseSettings):
         if scheme not in BROKER_SCHEMES:
             supported = ", ".join(f"{scheme}://" for scheme in BROKER_SCHEMES)
             raise ValueError(f"this service speaks to {supported}")
+        if scheme == "rediss" and "ssl_cert_reqs=" not in url:
+            # Kombu would not check the certificate then, and tell nobody but the log.
+            raise ValueError("add ?ssl_cert_reqs=required, or the certificate is not verified")
         return url
 
     @model_validator(mode="after")
@@ -119,7 +126,8 @@ def _problem(*, loc: tuple[int | str, ...], msg: str, input: Any, **_: Any) -> s
         return msg.removeprefix("Value error, ")
     name = str(loc[0]).upper()
     # A user without a password, or a password without a user, may be a password.
-    value = "***" if name.endswith("_AUTH") else re.sub("://.*@", "://***@", str(input))
+    secret = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@")
+    value = "***" if name.endswith("_AUTH") else secret.sub(r"\1***@", str(input))
     return f"{name}={value}: {msg.removeprefix('Value error, ')}"
 
 

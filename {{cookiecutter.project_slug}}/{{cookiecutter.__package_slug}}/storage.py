@@ -43,6 +43,8 @@ def replacing(name: str) -> Iterator[Path]:
     A job that is killed half-way leaves the old file, or none, but never half a file.
     """
     path = path_of(name)
+    if path == settings.data_dir.resolve():
+        raise ValueError(f"{name!r} names the shared folder DATA_DIR itself")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
     os.close(handle)

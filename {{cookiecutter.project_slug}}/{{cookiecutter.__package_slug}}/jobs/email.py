@@ -15,6 +15,10 @@ from . import Progress
 TIMEOUT = 10
 
 
+class Postponed(Exception):
+    """The mail server does not take the message now."""
+
+
 class Receipt(TypedDict):
     to: str
     message_id: str
@@ -30,11 +34,18 @@ def send(to: str, subject: str, body: str) -> Receipt:
     """Send one message.
 
     Raises:
+        Postponed: when the server wants to be asked again later.
         smtplib.SMTPRecipientsRefused: when the server does not take this address.
     """
     message = _message(to, subject, body)
     with _connected() as server:
-        server.send_message(message)
+        try:
+            server.send_message(message)
+        except smtplib.SMTPRecipientsRefused as refusal:
+            # A status of four hundred and some is not final; servers greet strangers with one.
+            if _reason(refusal).startswith("4"):
+                raise Postponed(_reason(refusal)) from refusal
+            raise
     return {"to": to, "message_id": message["Message-ID"]}
 
 
@@ -49,10 +60,14 @@ def send_bulk(
                 server.send_message(_message(to, subject, body))
                 receipt["sent"].append(to)
             except smtplib.SMTPRecipientsRefused as refusal:
-                code, reason = refusal.recipients[to]
-                receipt["refused"][to] = f"{code} {reason.decode(errors='replace')}"
+                receipt["refused"][to] = _reason(refusal)
             yield Progress(done, len(recipients), to)
     return receipt
+
+
+def _reason(refusal: smtplib.SMTPRecipientsRefused) -> str:
+    ((code, text),) = refusal.recipients.values()
+    return f"{code} {text.decode(errors='replace')}"
 
 
 def _message(to: str, subject: str, body: str) -> EmailMessage:

@@ -23,12 +23,13 @@ class NewOrder(TypedDict):
 
 
 async def record(order: NewOrder, confirm: Callable[[], object]) -> bool:
-    """Write an order and have it confirmed; False when it was there already."""
+    """Write an order and have it confirmed; False when it was there already.
+
+    It is confirmed then too: the run that wrote it may have died before it could.
+    """
     async with session() as unit_of_work:
-        is_new = await insert_new(unit_of_work, [order]) == 1
-        if is_new:
-            after_commit(unit_of_work, confirm)
-        return is_new
+        after_commit(unit_of_work, confirm)
+        return await insert_new(unit_of_work, [order]) == 1
 
 
 async def insert_new(unit_of_work: AsyncSession, orders: Sequence[NewOrder]) -> int:

@@ -7,8 +7,14 @@ from celery import shared_task
 from ..jobs import email
 from ..progress import publish
 
-# The server is away or hung up. Its answer to a message is final, and not among them.
-PASSING = (ConnectionError, TimeoutError, smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError)
+# The server is away, hung up, or asks for patience. Any other answer of it is final.
+PASSING = (
+    ConnectionError,
+    TimeoutError,
+    smtplib.SMTPServerDisconnected,
+    smtplib.SMTPConnectError,
+    email.Postponed,
+)
 
 
 @shared_task(
@@ -19,7 +25,7 @@ PASSING = (ConnectionError, TimeoutError, smtplib.SMTPServerDisconnected, smtpli
     retry_backoff=True,
     retry_backoff_max=600,
     max_retries=8,
-    # Per worker process: what the mail server puts up with.
+    # For each worker: what the mail server puts up with.
     rate_limit="100/s",
 )
 def send(to: str, subject: str, body: str) -> email.Receipt:
@@ -27,7 +33,8 @@ def send(to: str, subject: str, body: str) -> email.Receipt:
     return email.send(to, subject, body)
 
 
-# Not retried as a whole: half of the recipients would get the message twice.
+# Not retried as a whole: half of the recipients would get the message twice. A worker that is
+# killed half-way has that effect all the same; a task for each recipient would not.
 @shared_task(name="email.send_bulk", soft_time_limit=540, time_limit=600)
 def send_bulk(recipients: list[str], subject: str, body: str) -> email.BulkReceipt:
     """Send the same e-mail to many, and report each one."""

@@ -20,7 +20,7 @@ log = structlog.stdlib.get_logger()
     max_retries=5,
 )
 def record(reference: str, customer: str, cents: int) -> bool:
-    """Write an order; running it again changes nothing, so a lost worker does no harm."""
+    """Write an order once, however often this runs, and have it confirmed at least once."""
     order: orders.NewOrder = {"reference": reference, "customer": customer, "cents": cents}
     return run_async(orders.record(order, confirm=lambda: confirm.delay(reference)))
 
