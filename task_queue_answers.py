@@ -29,19 +29,7 @@ FORBIDDEN_CATEGORIES = {
 TEMPLATE_MARKS = ("{{", "}}", "#{%", "#{#")
 # Commands that come with Python and uv, and modules of Pythons newer than the one that runs this.
 OTHERS = frozenset(
-    [
-        "annotationlib",
-        "compression",
-        "pip",
-        "python",
-        "python3",
-        "site",
-        "string",
-        "test",
-        "uv",
-        "uvx",
-        "venv",
-    ]
+    {"annotationlib", "compression", "pip", "python", "python3", "site", "test", "uv", "uvx"}
 )
 TEMPLATE = Path(__file__).parent / "{{cookiecutter.project_slug}}"
 

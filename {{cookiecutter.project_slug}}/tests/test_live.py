@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -284,6 +285,46 @@ def test_a_running_task_can_be_terminated(service: Service, tmp_path: Path) -> N
 
     with pytest.raises(TaskRevokedError):
         result.get(timeout=TIMEOUT)
+
+
+@pytest.fixture
+def leaving(service: Service, tmp_path: Path) -> Iterator[tuple["AsyncResult[Any]", Any]]:
+    """A task that runs in a second worker, which was told to stop; and that worker."""
+    with service.busy(tmp_path):
+        command = [sys.executable, "-m", "celery", "-A", PACKAGE, "worker", "-I", "probe"]
+        process = subprocess.Popen(
+            [*command, "-n", "second@localhost"], cwd=service.folder, env=service.environment
+        )
+        files = tmp_path / "second_started", tmp_path / "second_until"
+        result = service.send("probe.hang", *map(str, files))
+        wait_until(files[0].exists, "the second worker to run a task")
+        process.terminate()
+        yield result, process
+        process.kill()
+        process.wait()
+        files[1].touch()
+    result.get(timeout=TIMEOUT)
+
+
+def test_a_worker_that_is_stopped_finishes_what_it_runs(
+    leaving: tuple["AsyncResult[Any]", Any], tmp_path: Path
+) -> None:
+    result, process = leaving
+    (tmp_path / "second_until").touch()
+
+    result.get(timeout=TIMEOUT)
+    assert process.wait(TIMEOUT) == 0
+
+
+def test_a_worker_that_must_stop_now_puts_its_task_back_into_the_queue(
+    service: Service, leaving: tuple["AsyncResult[Any]", Any]
+) -> None:
+    _, process = leaving
+    process.send_signal(signal.SIGQUIT)
+    process.wait(TIMEOUT)
+
+    with redis.Redis.from_url(service.broker.url(0)) as client:
+        assert client.llen(Queue.DEFAULT) == 1
 
 
 def test_a_task_is_called_and_its_result_read_from_the_command_line(service: Service) -> None:
