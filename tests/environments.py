@@ -4,10 +4,13 @@ import ast
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterable, Iterator
+from datetime import date
 from functools import cached_property
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -15,6 +18,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+# Seconds after which an environment of a previous week is deleted.
+LONGEST_KEPT = 14 * 24 * 60 * 60
 CACHE = Path(__file__).parent.parent / ".cache"
 
 
@@ -30,8 +35,12 @@ class Superset:
 
     def __init__(self, wanted: Iterable[str]) -> None:
         lines = sorted(set(wanted))
-        # `uv run pytest` on another day may resolve to newer versions; a week's worth is kept.
-        key = hashlib.sha256("\n".join([sys.version, *lines]).encode()).hexdigest()[:16]
+        # A new one each week, so that newer versions of the packages are tried in time.
+        week = str(date.today().isocalendar()[:2])
+        key = hashlib.sha256("\n".join([sys.version, week, *lines]).encode()).hexdigest()[:16]
+        for old in CACHE.glob("superset-*"):
+            if time.time() - old.stat().st_mtime > LONGEST_KEPT:
+                shutil.rmtree(old)
         self.folder = CACHE / f"superset-{key}"
         if not (self.folder / "complete").exists():
             python = self.folder / "bin" / "python"

@@ -1,7 +1,9 @@
 """A real worker in the test process, on a broker in memory."""
 
 import os
+#{% if cookiecutter.include_sqlalchemy or cookiecutter.include_examples %}
 import tempfile
+#{% endif %}
 import threading
 from collections.abc import Iterator
 #{% if cookiecutter.include_examples %}
@@ -12,7 +14,9 @@ import pytest
 
 # Set before the package is imported, because it reads its settings then. The environment wins over
 # `.env` and over a `dev` that runs in another terminal.
+#{% if cookiecutter.include_sqlalchemy or cookiecutter.include_examples %}
 _scratch = tempfile.TemporaryDirectory(prefix="{{ cookiecutter.project_slug }}-")
+#{% endif %}
 os.environ |= {
     "CELERY_BROKER_URL": "memory://",
     "CELERY_RESULT_BACKEND": "cache+memory://",
