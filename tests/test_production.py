@@ -37,6 +37,7 @@ def broker_url(
     server = subprocess.Popen(
         [superset.program("python"), "-c", BROKER, tmp_path_factory.mktemp("broker")],
         cwd=render(covering()[0]),
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -75,6 +75,7 @@ def status(page: str, login: str | None = None, timeout: float = 30) -> int:
             with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
                 return int(answer.status)
         except urllib.error.HTTPError as refusal:
+            refusal.close()
             return refusal.code
         except OSError:
             if time.monotonic() > deadline:
