@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from combinations import OPTIONS, TEMPLATE, Answers, covering, every, label
 from conftest import Render, selected
-from environments import Superset
+from environments import Superset, requirements
+from packaging.requirements import Requirement
 from post_gen_project import ONLY_IF, PACKAGE, unwanted
 from test_answers import parse_all
 
@@ -36,6 +37,14 @@ WIRING = {
 }
 # The other file with a tag: it chooses the licence's text.
 INCLUDES = {"LICENSE"}
+# What an option brings: words that no file may hold without it, and the package it stands on.
+TRACES = {
+    "include_sqlalchemy": (r"sqlalchemy|alembic|database_url|postgres", "sqlalchemy"),
+    "include_aiocache": (r"aiocache|cache_url|cache\.py", "aiocache"),
+    "include_flower": (r"flower", "flower"),
+    "include_docker": (r"docker|compose", None),
+    "include_examples": (r"polars|pillow|smtp|scikit|sklearn|data_dir|workflows\.py", "polars"),
+}
 BLOCK = re.compile(r"^ *#{% (if|endif|else|elif|include)\b(.*)%}$")
 
 
@@ -101,6 +110,32 @@ def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
     }
 
     assert {path.replace("order_jobs/", f"{PACKAGE}/") for path in files(project)} == expected
+
+
+@pytest.mark.parametrize("option", TRACES)
+def test_an_option_that_is_off_leaves_no_trace(
+    project: Path, answers: Answers, option: str
+) -> None:
+    words = re.compile(TRACES[option][0], re.IGNORECASE)
+    traces = {
+        path: words.findall(path + (project / path).read_text("utf-8"))
+        for path in sorted(files(project))
+    }
+
+    assert answers[option] or {path: found for path, found in traces.items() if found} == {}
+
+
+@pytest.mark.parametrize("option", [name for name, (_, package) in TRACES.items() if package])
+def test_a_package_is_declared_for_the_options_that_need_it_only(
+    project: Path, answers: Answers, option: str
+) -> None:
+    names = {Requirement(line).name for line in requirements(project)}
+
+    assert (TRACES[option][1] in names) is answers[option]
+
+
+def test_every_switch_has_its_traces() -> None:
+    assert TRACES.keys() == {name for name in OPTIONS if name.startswith("include_")}
 
 
 def test_nothing_is_left_unrendered(project: Path) -> None:

@@ -31,8 +31,12 @@ reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 PACKAGE = "{{ cookiecutter.__package_slug }}"
 PROJECT = Path(__file__).parents[1]
-# What `dev` reads, as far as this project has it.
-NEEDED = {PACKAGE, "alembic.ini", "migrations", "flowerconfig.py"}
+# What `dev` reads is among these: the project, without what is hidden or was made by running it.
+NEEDED = {path.name for path in PROJECT.iterdir() if not path.name.startswith(".")} - {
+    "data",
+    "dist",
+    "tests",
+}
 # What the command line of each service holds.
 SERVICES = {"worker": " worker ", "beat": " beat ", "broker": "-server "}
 # Seconds. A machine that is busy with other things must not fail a test.
@@ -174,7 +178,7 @@ def press_ctrl_c(dev: "subprocess.Popen[bytes]") -> None:
 
 def copy_project(path: Path, **environment: str) -> Folder:
     path.mkdir()
-    for source in [PROJECT / name for name in NEEDED if (PROJECT / name).exists()]:
+    for source in [PROJECT / name for name in NEEDED]:
         if source.is_dir():
             shutil.copytree(source, path / source.name)
         else:

@@ -287,6 +287,19 @@ def test_a_running_task_can_be_terminated(service: Service, tmp_path: Path) -> N
         result.get(timeout=TIMEOUT)
 
 
+def test_a_task_whose_process_is_killed_runs_again(service: Service, tmp_path: Path) -> None:
+    started, until = tmp_path / "started", tmp_path / "until"
+    result = service.send("probe.hang", str(started), str(until))
+    wait_until(started.exists, "the task to run")
+    started.unlink()
+    (process,) = service.ask("inspect", "stats")[WORKER]["pool"]["processes"]
+    os.kill(process, signal.SIGKILL)
+
+    wait_until(started.exists, "the task to run again")
+    until.touch()
+    result.get(timeout=TIMEOUT)
+
+
 @pytest.fixture
 def leaving(service: Service, tmp_path: Path) -> Iterator[tuple["AsyncResult[Any]", Any]]:
     """A task that runs in a second worker, which was told to stop; and that worker."""
