@@ -1,5 +1,6 @@
 """`submit`: a job from the command line, watched to its end, and refused before it is sent."""
 
+import inspect
 import io
 import json
 import re
@@ -95,6 +96,16 @@ def test_a_value_has_the_type_of_its_parameter(kind: Any, text: str, value: obje
 def test_a_value_of_another_type_is_no_value(kind: Any, text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         cli._typed(kind, text)
+
+
+def test_a_task_without_types_takes_json_or_else_text() -> None:
+    def job(name, **more):  # type: ignore[no-untyped-def]
+        """Says nothing about what it takes."""
+
+    texts = ["name=Ada", "count=2", 'friends=["Grace"]']
+    keywords = cli._keywords("job", inspect.signature(job), texts)
+
+    assert keywords == {"name": "Ada", "count": 2, "friends": ["Grace"]}
 
 
 def test_an_argument_that_is_given_twice_is_refused() -> None:

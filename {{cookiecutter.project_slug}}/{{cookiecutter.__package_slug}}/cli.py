@@ -76,10 +76,17 @@ def _keywords(task: str, signature: inspect.Signature, texts: list[str]) -> dict
         keywords[name] = value
     try:
         signature.bind(**keywords)
-        parameters = signature.parameters
-        return {name: _typed(parameters[name].annotation, keywords[name]) for name in keywords}
+        return {name: _typed(_kind(signature, name), text) for name, text in keywords.items()}
     except (TypeError, ValueError) as error:
         raise SystemExit(f"{task}{signature}: {error}") from None
+
+
+def _kind(signature: inspect.Signature, name: str) -> Any:
+    parameter = signature.parameters.get(name)
+    # A task may leave its types out, or take any name.
+    if parameter is None or parameter.annotation is parameter.empty:
+        return Any
+    return parameter.annotation
 
 
 def _typed(kind: Any, text: str) -> Any:
