@@ -7,9 +7,47 @@ from pathlib import Path
 
 PACKAGE = "{{ cookiecutter.__package_slug }}"
 
-# (option, value): the paths that exist only for that answer. One that is listed twice needs both.
+# (option, values): paths that exist only for these answers. One that is listed twice needs both.
 ONLY_IF = {
-    ("include_sqlalchemy", True): [
+    ("broker", ("redis",)): [
+        "tests/test_autoscale.py",
+        "tests/test_redis_broker.py",
+        "tests/test_results_beside_broker.py",
+    ],
+    ("broker", ("rabbitmq",)): [
+        f"{PACKAGE}/rabbitmq.py",
+        f"{PACKAGE}/rabbitmq_worker.py",
+        "tests/test_rabbitmq_broker.py",
+    ],
+    ("broker", ("sqs",)): ["tests/test_sqs_broker.py"],
+    ("broker", ("redis", "rabbitmq")): [
+        "tests/test_remote_control.py",
+        "tests/test_gevent_control.py",
+        "tests/test_prefork_control.py",
+    ],
+    ("result_backend", ("redis",)): [
+        "tests/test_redis_results.py",
+        "tests/test_results_beside_broker.py",
+    ],
+    ("result_backend", ("postgres",)): ["tests/test_postgres_results.py"],
+    ("result_backend", ("redis", "postgres")): [
+        "tests/test_progress.py",
+        "tests/test_watching.py",
+    ],
+    ("result_backend", ("none",)): ["tests/test_fire_and_forget.py"],
+    ("worker_pool", ("prefork",)): [
+        "tests/test_autoscale.py",
+        "tests/test_prefork_pool.py",
+        "tests/test_prefork_control.py",
+    ],
+    ("worker_pool", ("threads", "gevent")): ["tests/test_one_process_pool.py"],
+    ("worker_pool", ("gevent",)): [
+        f"{PACKAGE}/gevent_pool.py",
+        f"{PACKAGE}/gevent_request.py",
+        "tests/test_gevent_control.py",
+        "tests/test_gevent_pool.py",
+    ],
+    ("include_sqlalchemy", (True,)): [
         "alembic.ini",
         "migrations",
         f"{PACKAGE}/database.py",
@@ -19,19 +57,20 @@ ONLY_IF = {
         f"{PACKAGE}/jobs/order_import.py",
         f"{PACKAGE}/tasks/order_import.py",
         "tests/test_database.py",
+        "tests/test_postgres_database.py",
         "tests/test_order_import.py",
         "docs/database.md",
     ],
-    ("include_aiocache", True): [
+    ("include_aiocache", (True,)): [
         f"{PACKAGE}/cache.py",
         f"{PACKAGE}/jobs/pages.py",
         f"{PACKAGE}/tasks/pages.py",
         "tests/test_cache.py",
         "docs/cache.md",
     ],
-    ("include_flower", True): ["flowerconfig.py", "tests/test_flower.py"],
-    ("include_docker", True): ["Dockerfile", "compose.yaml", ".dockerignore"],
-    ("include_examples", True): [
+    ("include_flower", (True,)): ["flowerconfig.py", "tests/test_flower.py"],
+    ("include_docker", (True,)): ["Dockerfile", "compose.yaml", ".dockerignore"],
+    ("include_examples", (True,)): [
         f"{PACKAGE}/storage.py",
         f"{PACKAGE}/workflows.py",
         f"{PACKAGE}/jobs/email.py",
@@ -63,8 +102,8 @@ def unwanted(answers: Mapping[str, object]) -> set[Path]:
     """The paths that these answers leave out."""
     return {
         Path(path)
-        for (option, value), paths in ONLY_IF.items()
-        if answers[option] != value
+        for (option, values), paths in ONLY_IF.items()
+        if answers[option] not in values
         for path in paths
     }
 

@@ -2,17 +2,14 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 Answers = dict[str, str | bool]
 
 TEMPLATE = Path(__file__).parent.parent
-QUESTIONS = {
-    name: default
-    for name, default in json.loads((TEMPLATE / "cookiecutter.json").read_text()).items()
-    if not name.startswith("_")
-}
+CONTEXT = json.loads((TEMPLATE / "cookiecutter.json").read_text())
+QUESTIONS = {name: default for name, default in CONTEXT.items() if not name.startswith("_")}
 OPTIONS: dict[str, list[str | bool]] = {
     name: [True, False] if isinstance(default, bool) else default
     for name, default in QUESTIONS.items()
@@ -22,25 +19,47 @@ OPTIONS: dict[str, list[str | bool]] = {
 METADATA = ("license", "python_version")
 
 
+CHOOSING = {name: values for name, values in OPTIONS.items() if name not in METADATA}
+
+
+def is_possible(answers: Mapping[str, str | bool]) -> bool:
+    """Whether no rule of the template refuses what is answered so far."""
+    return not any(
+        all(answers.get(name) == value for name, value in rule.items() if name != "because")
+        for rule in CONTEXT["_impossible"]
+    )
+
+
 def every() -> list[Answers]:
-    """All combinations of the options that choose files or code."""
-    chosen = {name: values for name, values in OPTIONS.items() if name not in METADATA}
+    """All possible combinations of the options that choose files or code."""
     turns = [itertools.cycle(OPTIONS[name]) for name in METADATA]
     return [
-        dict(zip(METADATA, map(next, turns), strict=True)) | dict(zip(chosen, values, strict=True))
-        for values in itertools.product(*chosen.values())
+        dict(zip(METADATA, map(next, turns), strict=True)) | answers
+        for answers in combined()
+        if is_possible(answers)
     ]
 
 
-def covering(strength: int = 2) -> list[Answers]:
-    """A few combinations in which every choice of so many answers occurs, the defaults first."""
-    wanted = set(_choices(strength))
-    rows = [{name: values[0] for name, values in OPTIONS.items()}]
-    wanted -= _exercised(rows[0], strength)
-    while wanted:
-        rows.append(_extend(wanted, strength))
-        wanted -= _exercised(rows[-1], strength)
-    return rows
+def combined() -> Iterator[Answers]:
+    """All combinations, the impossible ones too."""
+    for values in itertools.product(*CHOOSING.values()):
+        yield dict(zip(CHOOSING, values, strict=True))
+
+
+def covering(strength: int = 2, crossed: Sequence[str] = ()) -> list[Answers]:
+    """A few combinations in which every choice of so many answers occurs, the defaults first.
+
+    Of the options that are crossed, every pair of answers occurs too.
+    """
+    wanted = {*_choices(OPTIONS, strength), *_choices(crossed, 2)}
+    rows: list[Answers] = []
+    row: Answers = {name: values[0] for name, values in OPTIONS.items()}
+    while True:
+        rows.append(row)
+        wanted -= _exercised(row, wanted)
+        if not wanted:
+            return rows
+        row = _extend(wanted)
 
 
 def label(answers: Answers) -> str:
@@ -56,26 +75,27 @@ def label(answers: Answers) -> str:
 Choice = frozenset[tuple[str, str | bool]]
 
 
-def _choices(strength: int) -> Iterator[Choice]:
-    for names in itertools.combinations(OPTIONS, strength):
+def _choices(options: Iterable[str], strength: int) -> Iterator[Choice]:
+    for names in itertools.combinations(options, strength):
         if set(METADATA) <= set(names):
             continue
         for values in itertools.product(*(OPTIONS[name] for name in names)):
-            yield frozenset(zip(names, values, strict=True))
+            if is_possible(dict(zip(names, values, strict=True))):
+                yield frozenset(zip(names, values, strict=True))
 
 
-def _exercised(row: Answers, strength: int) -> set[Choice]:
-    return {frozenset(choice) for choice in itertools.combinations(row.items(), strength)}
+def _exercised(row: Answers, wanted: set[Choice]) -> set[Choice]:
+    return {choice for choice in wanted if choice <= row.items()}
 
 
-def _extend(wanted: set[Choice], strength: int) -> Answers:
+def _extend(wanted: set[Choice]) -> Answers:
     """Start from a choice that is still wanted; give each other option its most useful value."""
     # Sorted, because sets differ from run to run and test ids must not.
     row: Answers = dict(min(wanted, key=lambda choice: sorted(map(str, choice))))
     for name in sorted(OPTIONS.keys() - row.keys(), key=list(OPTIONS).index):
         best = max(
-            OPTIONS[name],
-            key=lambda value: len(_exercised(row | {name: value}, strength) & wanted),
+            (value for value in OPTIONS[name] if is_possible(row | {name: value})),
+            key=lambda value: len(_exercised(row | {name: value}, wanted)),
         )
         row[name] = best
     return {name: row[name] for name in OPTIONS}

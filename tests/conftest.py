@@ -9,24 +9,38 @@ import fast_bake
 import pytest
 from combinations import TEMPLATE, Answers, covering, every, label
 from environments import Superset, requirements
+from servers import Servers
 from suites import Suites
+from tally import Tally
 
 Render = Callable[[Answers], Path]
+# Real processes take long: every choice once, and each pair of those that carry the tasks.
+LIVE = covering(1, crossed=("broker", "result_backend", "worker_pool"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     help = "test every combination of the options instead of a few that cover all pairs"
     parser.addoption("--every", action="store_true", help=help)
+    help = "with --every: only the first of so many parts, such as 1/4, so that machines share them"
+    parser.addoption("--part", default="1/1", metavar="NUMBER/PARTS", help=help)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Tally())
 
 
 def selected(config: pytest.Config) -> list[Answers]:
-    return every() if config.getoption("--every") else covering(2)
+    if not config.getoption("--every"):
+        return covering(2)
+    number, parts = map(int, config.getoption("--part").split("/"))
+    return every()[number - 1 :: parts]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, chosen in (
         ("answers", selected(metafunc.config)),
         ("few_answers", covering(1)),
+        ("live_answers", LIVE),
     ):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, chosen, ids=label, scope="session")
@@ -62,6 +76,13 @@ def project(answers: Answers, render: Render) -> Path:
 @pytest.fixture(scope="session")
 def superset(render: Render) -> Superset:
     return Superset(line for answers in every() for line in requirements(render(answers)))
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """PostgreSQL and RabbitMQ, started when a test needs them."""
+    with Servers(tmp_path_factory).running() as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,22 @@
 """What each combination may import: the packages its pyproject.toml declares, and no others."""
 
 import ast
+import csv
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -23,9 +26,17 @@ LONGEST_KEPT = 14 * 24 * 60 * 60
 CACHE = Path(__file__).parent.parent / ".cache"
 
 
+def described(project: Path) -> dict[str, Any]:
+    """What a rendered project's pyproject.toml says."""
+    return _parsed((project / "pyproject.toml").read_text("utf-8"))
+
+
+_parsed = cache(tomllib.loads)
+
+
 def requirements(project: Path, groups: bool = True) -> frozenset[str]:
     """What a rendered project declares; without its dependency groups, what production installs."""
-    content = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))
+    content = described(project)
     chosen = content["dependency-groups"].values() if groups else ()
     return frozenset(content["project"]["dependencies"]).union(*chosen)
 
@@ -34,6 +45,11 @@ class Superset:
     """One virtual environment with what all combinations need, kept between test runs."""
 
     def __init__(self, wanted: Iterable[str]) -> None:
+        # Asked again for each project.
+        self.view = cache(self._view)
+        self._needs = cache(self._find_needs)
+        self._members = cache(self._find_members)
+        self._owners = cache(self._find_owners)
         lines = sorted(set(wanted))
         # A new one each week, so that newer versions of the packages are tried in time.
         week = str(date.today().isocalendar()[:2])
@@ -70,51 +86,88 @@ class Superset:
         found = distributions(path=[str(self.site_packages)])
         return {canonicalize_name(distribution.name): distribution for distribution in found}
 
-    def view(self, wanted: frozenset[str]) -> Path:
+    def _view(self, wanted: frozenset[str]) -> Path:
         """A folder with links to just the packages that these requirements bring with them."""
         closure = self._closure(wanted)
         key = hashlib.sha256("\n".join(sorted(closure)).encode()).hexdigest()[:16]
         view = self.folder / "views" / key
         if not view.exists():
-            view.mkdir(parents=True)
-            for name in closure:
-                for top in self._top_level(name):
-                    (view / top).symlink_to(self.site_packages / top)
+            view.parent.mkdir(exist_ok=True)
+            # What is interrupted here must not be taken for a whole view.
+            unfinished = Path(tempfile.mkdtemp(dir=view.parent))
+            self._link(unfinished, closure)
+            unfinished.rename(view)
         return view
+
+    def _link(self, view: Path, closure: set[str], *folder: str) -> None:
+        for member, owners in self._members(*folder).items():
+            source = self.site_packages.joinpath(*folder, member)
+            target = view.joinpath(*folder, member)
+            if not owners & closure:
+                continue
+            if owners <= closure or source.is_file():
+                target.symlink_to(source)
+            else:  # a folder that distributions share, such as `google`
+                target.mkdir()
+                self._link(view, closure, *folder, member)
 
     def _closure(self, wanted: Iterable[str]) -> set[str]:
         """Names of the distributions that the requirements need, each with its chosen extras."""
         seen: set[tuple[str, str]] = set()
-        left = [(Requirement(line), "") for line in wanted]
+        left = [need for line in wanted for need in _distributions(line)]
         while left:
-            requirement, extra = left.pop()
-            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
-                continue
-            name = canonicalize_name(requirement.name)
-            for chosen in ("", *requirement.extras):
-                if (name, chosen) not in seen:
-                    seen.add((name, chosen))
-                    needs = self._installed[name].requires or []
-                    left.extend((Requirement(line), chosen) for line in needs)
+            need = left.pop()
+            if need not in seen:
+                seen.add(need)
+                left.extend(self._needs(*need))
         return {name for name, _ in seen}
 
-    def _top_level(self, name: str) -> set[str]:
-        files = self._installed[name].files or []
-        tops = {path.parts[0] for path in files}
-        return {top for top in tops if top not in ("..", "__pycache__")}
+    def _find_needs(self, name: str, extra: str) -> list[tuple[str, str]]:
+        lines = self._installed[name].requires or []
+        return [need for line in lines for need in _distributions(line, extra)]
+
+    @cached_property
+    def _files(self) -> dict[str, list[tuple[str, ...]]]:
+        """Distribution -> the paths of its files."""
+        records = {name: found.read_text("RECORD") for name, found in self._installed.items()}
+        return {
+            name: [tuple(row[0].split("/")) for row in csv.reader((record or "").splitlines())]
+            for name, record in records.items()
+        }
+
+    def _find_members(self, *folder: str) -> dict[str, set[str]]:
+        """What lies in a folder -> the distributions that put it there."""
+        found: dict[str, set[str]] = {}
+        depth = len(folder)
+        for name, paths in self._files.items():
+            for path in paths:
+                if path[:depth] == folder and path[depth] not in ("..", "__pycache__"):
+                    found.setdefault(path[depth], set()).add(name)
+        return found
+
+    def _find_owners(self, module: str) -> set[str]:
+        """The distributions that a module, or a name in a module, may come from."""
+        owners: set[str] = set()
+        folder: tuple[str, ...] = ()
+        for part in module.split("."):
+            members = self._members(*folder)
+            inside = [members[name] for name in members if name.partition(".")[0] == part]
+            if not inside:
+                break
+            owners = set().union(*inside)
+            # Only a folder that distributions share has to be looked into.
+            if len(owners) == 1:
+                break
+            folder += (part,)
+        return owners
 
     def undeclared_imports(self, project: Path) -> dict[str, set[str]]:
         """Module -> files, for imports of packages that a project has only by way of another."""
         declared = {canonicalize_name(Requirement(line).name) for line in requirements(project)}
-        owners = {
-            re.sub(r"\.py$", "", top): name
-            for name in self._installed
-            for top in self._top_level(name)
-        }
         found: dict[str, set[str]] = {}
         for path in project.rglob("*.py"):
-            for module in _imported(ast.parse(path.read_text("utf-8"))):
-                if module in owners and owners[module] not in declared:
+            for module in _imported(path.read_bytes()):
+                if (owners := self._owners(module)) and not owners & declared:
                     found.setdefault(module, set()).add(str(path.relative_to(project)))
         return found
 
@@ -125,10 +178,10 @@ class Superset:
             yield from (
                 entry.name for entry in distribution.entry_points.select(group="console_scripts")
             )
-            for top in self._top_level(name):
-                module = re.sub(r"(\.cpython.*|\.abi3)?\.(so|py|pyd)$", "", top)
-                if re.fullmatch(r"\w+", module):
-                    yield module
+        for top in self._members():
+            module = re.sub(r"(\.cpython.*|\.abi3)?\.(so|py|pyd)$", "", top)
+            if re.fullmatch(r"\w+", module):
+                yield module
 
 
 def _uv(*arguments: str) -> None:
@@ -136,9 +189,22 @@ def _uv(*arguments: str) -> None:
     subprocess.run(["uv", *arguments], check=True, env=outside, timeout=600)
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _distributions(line: str, extra: str = "") -> list[tuple[str, str]]:
+    """What a requirement asks for: a distribution, and each of its extras."""
+    requirement = Requirement(line)
+    if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+        return []
+    name = canonicalize_name(requirement.name)
+    return [(name, chosen) for chosen in ("", *requirement.extras)]
+
+
+@cache
+def _imported(source: bytes) -> frozenset[str]:
+    """The modules that a file imports, and what it imports from them."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.partition(".")[0]
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(found)

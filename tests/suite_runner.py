@@ -1,36 +1,26 @@
 """Runs test suites of rendered projects in forks of one process that has imported the libraries.
 
-Reads a line of JSON for each suite, {"folder": ..., "arguments": [...]}, and answers with one:
-{"status": ..., "passed": ..., "failed": ..., "skipped": ..., "output": ...}. Its only argument is
-the folder that holds all it may import beside the standard library.
+Reads a line of JSON for each suite, {"folder": ..., "arguments": [...], "environment": {...},
+"modules": [...]}, and answers with one: {"status": ..., "passed": ..., "failed": ...,
+"skipped": ..., "output": ..., "modules": [...]}. Its only argument is the folder that holds all it
+may import beside the standard library.
 """
 
+import contextlib
 import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-# Taken from the forks' time. What an environment does not hold is left out.
-LIBRARIES = (
-    "aiocache",
-    "aiosmtpd.controller",
-    "alembic.autogenerate",
-    "celery.contrib.testing.worker",
-    "celery.concurrency.thread",
-    "httpx2",
-    "polars",
-    "pydantic_settings",
-    "pytest",
-    "redis",
-    "rich.progress",
-    "sqlalchemy.ext.asyncio",
-    "structlog",
-    "typer",
-)
+# Seconds after which a suite is killed.
+LONGEST = 400
 
 
 class Count:
@@ -48,27 +38,50 @@ class Count:
             self.outcomes[report.outcome] += 1
 
 
-def run(folder: str, arguments: list[str]) -> dict[str, Any]:
-    with tempfile.TemporaryFile() as output:
-        reader, writer = os.pipe()
+def run(
+    folder: str, arguments: list[str], environment: dict[str, str], modules: Iterable[str]
+) -> dict[str, Any]:
+    preload(modules)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as report:
         child = os.fork()
         if child == 0:
             os.setsid()
+            os.environ |= environment
             for stream in (1, 2):
                 os.dup2(output.fileno(), stream)
-            os.write(writer, json.dumps(_run_here(folder, arguments)).encode())
+            os.write(report.fileno(), json.dumps(_run_here(folder, arguments)).encode())
             os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as pipe:
-            report = pipe.read()
+        killer = threading.Timer(LONGEST, os.kill, (child, signal.SIGKILL))
+        killer.start()
         os.waitpid(child, 0)
+        killer.cancel()
+        # Processes that the suite left behind would use the folder of the next.
+        with contextlib.suppress(OSError):
+            os.killpg(child, signal.SIGKILL)
+        report.seek(0)
+        outcome: dict[str, Any] = json.loads(report.read() or '{"status": "the process died"}')
         output.seek(0)
-        printed = output.read().decode(errors="replace")
-    outcome = json.loads(report) if report else {"status": "the process died"}
-    return outcome | {"output": printed[-20_000:]}
+        return outcome | {"output": output.read().decode(errors="replace")[-20_000:]}
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Take imports from the forks' time. What this environment does not hold is left out."""
+    absent: set[str | None] = set()
+    # The collector would look through all that is imported, again and again, and find nothing.
+    gc.disable()
+    for name in modules:
+        if name.partition(".")[0] not in absent:
+            try:
+                importlib.import_module(name)
+            except Exception as problem:
+                absent.add(getattr(problem, "name", None))
+    # Forks share what the collector does not touch.
+    gc.freeze()
+    gc.enable()
 
 
 def _run_here(folder: str, arguments: list[str]) -> dict[str, Any]:
+    known = set(sys.modules)
     import pytest
 
     os.chdir(folder)
@@ -79,20 +92,20 @@ def _run_here(folder: str, arguments: list[str]) -> dict[str, Any]:
     status = pytest.main(["-p", "no:cacheprovider", *arguments], plugins=[count])
     sys.stdout.flush()
     outcomes = {name: count.outcomes[name] for name in ("passed", "failed", "skipped")}
-    return {"status": int(status), **outcomes}
+    modules = [name for name in list(sys.modules) if name not in known and _is_library(name)]
+    return {"status": int(status), **outcomes, "modules": modules}
+
+
+def _is_library(name: str) -> bool:
+    """Whether a module is the same in every suite: not the project's, nor rewritten by pytest."""
+    specification = getattr(sys.modules[name], "__spec__", None)
+    origin = str(getattr(specification, "origin", None))
+    rewritten = type(getattr(specification, "loader", None)).__module__.startswith("_pytest.")
+    return not rewritten and origin.startswith((sys.base_prefix, sys.argv[1], "built-in", "frozen"))
 
 
 def main() -> None:
     sys.path.insert(0, sys.argv[1])
-    sys.dont_write_bytecode = True
-    for library in LIBRARIES:
-        try:
-            importlib.import_module(library)
-        except ModuleNotFoundError as missing:
-            if missing.name != library.partition(".")[0]:
-                raise
-    # Forks share what the collector does not touch.
-    gc.freeze()
     for line in sys.stdin:
         print(json.dumps(run(**json.loads(line))), flush=True)
 

@@ -1,9 +1,9 @@
-"""Bad answers are refused before anything is written; odd ones render into valid files."""
+"""Each bad answer has its message; all others render into valid files."""
 
 import ast
+import functools
 import json
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from combinations import QUESTIONS, TEMPLATE
+from combinations import QUESTIONS, TEMPLATE, Answers
+from command_line import cookiecutter
 from environments import Superset
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given
+from strategies import ANSWERS, few
 
 import task_queue_answers
 
@@ -63,47 +64,13 @@ def test_bad_answer_is_refused_by_name_with_an_example(
 def command_line(tmp_path: Path) -> Any:
     """Cookiecutter as users run it, in an empty folder; what it printed, and what it wrote."""
 
-    def run(*arguments: str, check: bool = True, typed: str = "") -> tuple[str, list[str]]:
-        target = tmp_path / "target"
-        target.mkdir(exist_ok=True)
-        config = tmp_path / "config.yaml"
-        config.write_text(f"replay_dir: {tmp_path}/replay\ncookiecutters_dir: {tmp_path}/clones\n")
-        common = ["--config-file", str(config), "--output-dir", str(target)]
-        done = subprocess.run(
-            [sys.executable, "-m", "cookiecutter", *common, str(TEMPLATE), *arguments],
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert (done.returncode == 0) is check, done.stdout + done.stderr
-        return done.stdout + done.stderr, sorted(path.name for path in target.iterdir())
+    def run(*arguments: str, typed: str = "") -> tuple[str, list[str]]:
+        done = cookiecutter(tmp_path, *arguments, typed=typed)
+        assert done.returncode == 0, done.stdout + done.stderr
+        written = sorted(path.name for path in (tmp_path / "target").iterdir())
+        return done.stdout + done.stderr, written
 
     return run
-
-
-def test_all_problems_are_told_at_once_and_nothing_is_written(command_line: Any) -> None:
-    printed, written = command_line(
-        "--no-input", "project_slug=Celery", "author_email=nobody", "author_name= ", check=False
-    )
-
-    assert [field for field in QUESTIONS if f"- {field} = " in printed] == [
-        "project_slug",
-        "author_name",
-        "author_email",
-    ]
-    assert "Traceback" not in printed
-    assert written == []
-
-
-def test_an_existing_project_survives_bad_answers(command_line: Any, tmp_path: Path) -> None:
-    command_line("--no-input")
-    mine = tmp_path / "target" / "order-jobs" / "README.md"
-    mine.write_text("mine")
-
-    command_line("--no-input", "--overwrite-if-exists", "author_name= ", check=False)
-
-    assert mine.read_text() == "mine"
 
 
 def test_answers_can_be_replayed(command_line: Any, tmp_path: Path) -> None:
@@ -112,17 +79,6 @@ def test_answers_can_be_replayed(command_line: Any, tmp_path: Path) -> None:
 
     _, written = command_line("--replay")
 
-    assert written == ["first-jobs"]
-
-
-def test_replayed_answers_are_checked_too(command_line: Any, tmp_path: Path) -> None:
-    command_line("--no-input", "project_slug=first-jobs")
-    (answers,) = (tmp_path / "replay").glob("*.json")
-    answers.write_text(answers.read_text().replace("first-jobs", "First Jobs"))
-
-    printed, written = command_line("--replay", check=False)
-
-    assert "project_slug = 'First Jobs'" in printed
     assert written == ["first-jobs"]
 
 
@@ -164,56 +120,46 @@ def test_no_name_is_free_that_a_rendered_project_may_install(superset: Superset)
     assert not free, f"add to reserved_names.txt: {' '.join(sorted(free))}"
 
 
-AWKWARD = st.text(
-    st.characters(
-        codec="utf-8",
-        exclude_categories=("Cc", "Cs", "Zl", "Zp"),
-        exclude_characters=task_queue_answers.BIDI_CONTROLS,
-    )
-    | st.sampled_from("\"'\\{}#:%$`&|<>-"),
-    min_size=1,
-    max_size=500,
-).filter(lambda text: not list(task_queue_answers.text_problems("", text)))
-
-
-@settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(name=AWKWARD, description=AWKWARD, author=AWKWARD)
-@example(name='"""', description="'''\\", author="# {name} ${HOME} $(id) `id` %s {% x %}")
-@example(name="{#", description=": - [a] & *b ! | > %", author="مرحبا 👩‍🚀 \\N{BULLET} \\u0041")
-@example(name="x" * 500, description=" leading", author="trailing ")
-def test_awkward_text_renders_into_valid_files(
-    fast_cookies: Any, name: str, description: str, author: str
-) -> None:
-    answers = {
+def odd(name: str, description: str, author: str) -> Answers:
+    return {
         "project_name": name,
         "project_slug": "odd-jobs",
         "project_description": description,
         "author_name": author,
     }
+
+
+@few
+@given(answers=ANSWERS)
+@example(answers=odd('"""', "'''\\", "# {name} ${HOME} $(id) `id` %s {% x %}"))
+@example(answers=odd("{#", ": - [a] & *b ! | > %", "مرحبا 👩‍🚀 \\N{BULLET} \\u0041"))
+@example(answers=odd("x" * 500, " leading", "trailing "))
+def test_all_possible_answers_render_into_valid_files(fast_cookies: Any, answers: Answers) -> None:
     result = fast_cookies.bake(answers, str(TEMPLATE))
 
     assert result.exception is None, result.exception
     project = result.project_path
     metadata = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]
-    assert metadata["description"] == description
-    assert metadata["authors"][0]["name"] == author
-    assert name in (project / "README.md").read_text("utf-8")
+    assert metadata["description"] == answers["project_description"]
+    assert metadata["authors"][0]["name"] == answers["author_name"]
+    assert str(answers["project_name"]) in (project / "README.md").read_text("utf-8")
     parse_all(project)
 
 
 def parse_all(project: Path) -> None:
     """Parse every file by its kind. Raises what the parser raises."""
     for path in (path for path in project.rglob("*") if path.is_file()):
-        text = path.read_text("utf-8")
-        if path.suffix == ".py":
-            ast.parse(text, str(path))
-        elif path.suffix == ".toml":
-            tomllib.loads(text)
-        elif path.suffix in (".yaml", ".yml"):
-            list(yaml.safe_load_all(text))
-        elif path.suffix == ".json":
-            json.loads(text)
+        parse(path.suffix, path.read_text("utf-8"))
+
+
+# Most files are the same in most projects.
+@functools.cache
+def parse(suffix: str, text: str) -> None:
+    if suffix == ".py":
+        ast.parse(text)
+    elif suffix == ".toml":
+        tomllib.loads(text)
+    elif suffix in (".yaml", ".yml"):
+        list(yaml.safe_load_all(text))
+    elif suffix == ".json":
+        json.loads(text)

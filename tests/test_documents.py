@@ -159,10 +159,14 @@ class Reader:
     [
         covering()[0] | {"project_name": "Order Jobs", "include_aiocache": True},
         covering()[0]
+        | {"broker": "rabbitmq", "result_backend": "none", "worker_pool": "threads"}
         | {"include_sqlalchemy": False, "include_flower": False, "include_examples": False}
         | {"project_slug": "a-much-longer-name-for-a-service", "include_docker": False},
+        covering()[0]
+        | {"broker": "sqs", "result_backend": "postgres", "worker_pool": "gevent"}
+        | {"include_flower": False, "include_docker": False},
     ],
-    ids=["everything", "bare"],
+    ids=["everything", "bare", "elsewhere"],
 )
 def test_every_block_works_as_typed(chosen: Answers, render: Render, tmp_path: Path) -> None:
     source = render(chosen)

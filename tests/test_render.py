@@ -1,49 +1,95 @@
 """Each combination renders into exactly its own files, finished, valid, clean and typed."""
 
 import ast
-import hashlib
+import functools
+import itertools
+import math
 import os
 import re
+import shutil
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from combinations import OPTIONS, TEMPLATE, Answers, covering, every, label
+from combinations import (
+    CHOOSING,
+    CONTEXT,
+    METADATA,
+    OPTIONS,
+    TEMPLATE,
+    Answers,
+    combined,
+    covering,
+    every,
+    is_possible,
+    label,
+)
 from conftest import Render, selected
 from environments import Superset, requirements
 from packaging.requirements import Requirement
 from post_gen_project import ONLY_IF, PACKAGE, unwanted
 from test_answers import parse_all
+from type_checks import TypeChecks
 
 SOURCE = TEMPLATE / "{{cookiecutter.project_slug}}"
 # Where conditions are allowed: what puts the blocks together. Everything else comes and goes whole.
 WIRING = {
     ".env.example",
+    ".github/dependabot.yml",
     ".github/workflows/ci.yml",
     "README.md",
     "compose.yaml",
     "docs/celery.md",
     "docs/examples.md",
+    "migrations/env.py",
     "pyproject.toml",
     "tests/conftest.py",
+    "tests/live_service.py",
+    "tests/test_dev.py",
+    "tests/test_workflows.py",
+    f"{PACKAGE}/broker.py",
     f"{PACKAGE}/celery.py",
+    f"{PACKAGE}/cli.py",
     f"{PACKAGE}/dev.py",
+    f"{PACKAGE}/progress.py",
+    f"{PACKAGE}/queues.py",
     f"{PACKAGE}/schedule.py",
     f"{PACKAGE}/settings.py",
-    f"{PACKAGE}/queues.py",
+    f"{PACKAGE}/workflows.py",
 }
 # The other file with a tag: it chooses the licence's text.
 INCLUDES = {"LICENSE"}
-# What an option brings: words that no file may hold without it, and the package it stands on.
-TRACES = {
-    "include_sqlalchemy": (r"sqlalchemy|alembic|database_url|postgres", "sqlalchemy"),
-    "include_aiocache": (r"aiocache|cache_url|cache\.py", "aiocache"),
-    "include_flower": (r"flower", "flower"),
-    "include_docker": (r"docker|compose", None),
-    "include_examples": (r"polars|pillow|smtp|scikit|sklearn|data_dir|workflows\.py", "polars"),
+# Where other brokers and result backends are named, for whoever thinks of changing to one.
+COMPARISONS = {"docs/celery.md"}
+
+
+RESULTS: list[tuple[str, str | bool]] = [
+    ("result_backend", "redis"),
+    ("result_backend", "postgres"),
+]
+# Words that no file may hold, and the package that no project may declare, without one of these
+# answers.
+TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
+    "rediss://|unacked": ("packaging", [("broker", "redis")]),
+    "rabbitmq|quorum": (None, [("broker", "rabbitmq")]),
+    "sqs|aws_|boto|moto": ("pycurl", [("broker", "sqs")]),
+    "LOOK_EVERY|--no-wait|test_watching": ("rich", RESULTS),
+    "gevent|greenlet": ("gevent", [("worker_pool", "gevent")]),
+    "alembic|database_url|aiosqlite": ("alembic", [("include_sqlalchemy", True)]),
+    "sqlalchemy|postgres": (
+        "sqlalchemy",
+        [("include_sqlalchemy", True), ("result_backend", "postgres")],
+    ),
+    r"aiocache|cache_url|cache\.py": ("aiocache", [("include_aiocache", True)]),
+    "flower": ("flower", [("include_flower", True)]),
+    "docker|compose": (None, [("include_docker", True)]),
+    r"polars|pillow|smtp|scikit|sklearn|data_dir|workflows\.py": (
+        "polars",
+        [("include_examples", True)],
+    ),
 }
 BLOCK = re.compile(r"^ *#{% (if|endif|else|elif|include)\b(.*)%}$")
 
@@ -74,33 +120,15 @@ def lint(request: pytest.FixtureRequest, render: Render, superset: Superset) -> 
 
 @pytest.fixture(scope="session")
 def types(
-    request: pytest.FixtureRequest, render: Render, superset: Superset, tmp_path_factory: Any
-) -> dict[Path, Future[str]]:
-    """What mypy says of each project; those with the same code share one run."""
-    executor = ThreadPoolExecutor(os.cpu_count())
-    cache = tmp_path_factory.mktemp("mypy")
-    runs: dict[str, Future[str]] = {}
-    found = {}
-    for answers in selected(request.config):
-        project = render(answers)
-        sources = sorted(path for path in project.rglob("*.py"))
-        digest = hashlib.sha256(
-            b"".join(
-                str(path.relative_to(project)).encode() + path.read_bytes() for path in sources
-            )
-        ).hexdigest()
-        if digest not in runs:
-            folder = cache / str(len(runs) % 2)
-            runs[digest] = executor.submit(_mypy, superset, project, folder)
-        found[project] = runs[digest]
-    executor.shutdown(wait=False)
-    return found
-
-
-def _mypy(superset: Superset, project: Path, cache: Path) -> str:
-    mypy = [superset.program("mypy"), "--cache-dir", str(cache), "--no-error-summary", "."]
-    done = subprocess.run(mypy, cwd=project, capture_output=True, text=True, timeout=900)
-    return done.stdout
+    request: pytest.FixtureRequest,
+    render: Render,
+    superset: Superset,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[TypeChecks]:
+    checks = TypeChecks(superset, tmp_path_factory.mktemp("types"))
+    checks.submit(render(answers) for answers in selected(request.config))
+    yield checks
+    checks.close()
 
 
 def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
@@ -112,42 +140,62 @@ def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
     assert {path.replace("order_jobs/", f"{PACKAGE}/") for path in files(project)} == expected
 
 
-@pytest.mark.parametrize("option", TRACES)
-def test_an_option_that_is_off_leaves_no_trace(
-    project: Path, answers: Answers, option: str
-) -> None:
-    words = re.compile(TRACES[option][0], re.IGNORECASE)
-    traces = {
-        path: words.findall(path + (project / path).read_text("utf-8"))
-        for path in sorted(files(project))
+@pytest.fixture
+def absent(answers: Answers) -> list[str]:
+    """The traces of options that are off."""
+    return [
+        words
+        for words, (_, choices) in TRACES.items()
+        if not any(answers[option] == value for option, value in choices)
+    ]
+
+
+def test_an_option_that_is_off_leaves_no_trace(project: Path, absent: list[str]) -> None:
+    found = {
+        path: words
+        for path in sorted(files(project) - COMPARISONS)
+        if (words := traces(path + (project / path).read_text("utf-8")) & set(absent))
     }
 
-    assert answers[option] or {path: found for path, found in traces.items() if found} == {}
+    assert found == {}
 
 
-@pytest.mark.parametrize("option", [name for name, (_, package) in TRACES.items() if package])
+# Most files are the same in most projects.
+@functools.cache
+def traces(text: str) -> set[str]:
+    return {words for words in TRACES if re.search(words, text, re.IGNORECASE)}
+
+
 def test_a_package_is_declared_for_the_options_that_need_it_only(
-    project: Path, answers: Answers, option: str
+    project: Path, absent: list[str]
 ) -> None:
-    names = {Requirement(line).name for line in requirements(project)}
+    names = {Requirement(line).name for line in requirements(project, groups=False)}
 
-    assert (TRACES[option][1] in names) is answers[option]
+    for words, (package, _) in TRACES.items():
+        assert package is None or (package in names) is (words not in absent), package
 
 
-def test_every_switch_has_its_traces() -> None:
-    assert TRACES.keys() == {name for name in OPTIONS if name.startswith("include_")}
+def test_every_option_has_its_traces() -> None:
+    told = {choice for _, choices in TRACES.values() for choice in choices}
+    # Each value but the one that brings nothing.
+    nothing = {("result_backend", "none"), ("worker_pool", "prefork"), ("worker_pool", "threads")}
+
+    assert told | nothing == {
+        (name, value) for name, values in CHOOSING.items() for value in values if value is not False
+    }
 
 
 def test_nothing_is_left_unrendered(project: Path) -> None:
-    marks = re.compile(r"\{\{ *cookiecutter|\{%|#\{#|cookiecutter\.")
-    workflow = re.compile(r"\$\{\{.*?\}\}")
-    left = {
-        path
-        for path in files(project)
-        if marks.search(workflow.sub("", (project / path).read_text("utf-8")))
-    }
+    left = {path for path in files(project) if is_unrendered((project / path).read_text("utf-8"))}
 
     assert left == set()
+
+
+@functools.cache
+def is_unrendered(text: str) -> bool:
+    without_workflow_expressions = re.sub(r"\$\{\{.*?\}\}", "", text)
+    marks = r"\{\{ *cookiecutter|\{%|#\{#|cookiecutter\."
+    return bool(re.search(marks, without_workflow_expressions))
 
 
 def test_every_file_parses(project: Path) -> None:
@@ -158,10 +206,26 @@ def test_lint_and_format_have_nothing_to_say(project: Path, lint: dict[str, str]
     assert lint[str(project)] == ""
 
 
-def test_types_are_sound(project: Path, types: dict[Path, Future[str]]) -> None:
-    problems = types[project].result(timeout=900)
-    if problems:
+def test_types_are_sound(project: Path, types: TypeChecks) -> None:
+    if problems := types.problems(project):
         pytest.fail(problems, pytrace=False)
+
+
+def test_a_wrong_type_is_told_of_its_project_alone(
+    render: Render, types: TypeChecks, tmp_path: Path
+) -> None:
+    wrong = "from order_jobs.tasks import hello\nimport test_cli\n\nx: int = hello.greet('')\n"
+    places = {"right": "README.md", "job": "order_jobs/jobs/more.py", "test": "tests/test_more.py"}
+    projects = {name: tmp_path / name for name in places}
+    for name, path in places.items():
+        shutil.copytree(render(covering()[0]), projects[name])
+        (projects[name] / path).write_text(wrong)
+    types.submit(projects.values())
+
+    told = {name: types.problems(project) for name, project in projects.items()}
+    assert told["right"] == ""
+    assert told["job"].startswith(f"{places['job']}:4: error: Incompatible types")
+    assert told["test"].startswith(f"{places['test']}:4: error: Incompatible types")
 
 
 def test_each_import_is_of_a_declared_dependency(project: Path, superset: Superset) -> None:
@@ -215,8 +279,8 @@ def test_every_pruned_path_exists_in_the_template() -> None:
 
 
 def test_every_prune_rule_names_an_answer_that_can_be_given() -> None:
-    for option, value in ONLY_IF:
-        assert value in OPTIONS[option]
+    for option, values in ONLY_IF:
+        assert set(values) < set(OPTIONS[option])
 
 
 def test_the_template_holds_only_files_that_git_knows() -> None:
@@ -262,18 +326,27 @@ def test_the_application_is_read_in_one_go(render: Render) -> None:
 
 
 def test_every_combination_is_counted() -> None:
-    choosing = [values for name, values in OPTIONS.items() if name.startswith("include_")]
+    possible, refused = len(every()), sum(not is_possible(answers) for answers in combined())
 
-    assert len(every()) == 2 ** len(choosing)
-    assert len({label(answers) for answers in every()}) == len(every())
+    assert possible + refused == math.prod(len(values) for values in CHOOSING.values())
+    assert len({label(answers) for answers in every()}) == possible
+
+
+def test_combinations_that_are_impossible_are_refused_with_the_reason(fast_cookies: Any) -> None:
+    for answers in combined():
+        if not is_possible(answers):
+            refusal = str(fast_cookies.bake(answers, str(TEMPLATE)).exception)
+            assert any(rule["because"] in refusal for rule in CONTEXT["_impossible"]), answers
 
 
 def test_a_few_combinations_cover_all_pairs() -> None:
     few = covering(2)
-    names = list(OPTIONS)
-    for index, first in enumerate(names):
-        for second in names[index + 1 :]:
-            if {first, second} == {"license", "python_version"}:
-                continue
-            seen = {(answers[first], answers[second]) for answers in few}
-            assert len(seen) == len(OPTIONS[first]) * len(OPTIONS[second]), (first, second)
+    for first, second in itertools.combinations(OPTIONS, 2):
+        if {first, second} == set(METADATA):
+            continue
+        pairs = itertools.product(OPTIONS[first], OPTIONS[second])
+        possible = {
+            pair for pair in pairs if is_possible(dict(zip((first, second), pair, strict=True)))
+        }
+
+        assert {(answers[first], answers[second]) for answers in few} == possible

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,17 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
-from combinations import METADATA, OPTIONS, QUESTIONS, TEMPLATE, covering
+from combinations import CONTEXT, METADATA, OPTIONS, QUESTIONS, TEMPLATE, covering
 from conftest import Render
 from environments import Superset
 
 TIMEOUT = 400
-
-
-@pytest.fixture
-def outside() -> dict[str, str]:
-    """The environment of somebody who is not in our virtual environment."""
-    return {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
 
 
 def processes_of(folder: str) -> list[str]:
@@ -95,6 +88,18 @@ def test_the_options_page_describes_each_question_and_no_other() -> None:
     assert described == list(QUESTIONS)
 
 
+def test_the_options_page_tells_what_is_refused_and_why() -> None:
+    page = (TEMPLATE / "docs/options.md").read_text("utf-8")
+
+    for rule in CONTEXT["_impossible"]:
+        pair = [
+            f"`{field}={'yes' if value is True else value}`"
+            for field, value in rule.items()
+            if field != "because"
+        ]
+        assert f"| {' and '.join(pair)} | {rule['because']} |" in page
+
+
 def test_the_example_file_lists_each_setting_with_its_default(
     render: Render, superset: Superset
 ) -> None:
@@ -120,59 +125,50 @@ def test_the_example_file_lists_each_setting_with_its_default(
         assert listed == dict.fromkeys(secrets, "") | defaults
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> Path:
-    """The template as it is now, in a git repository of its own."""
-    folder = tmp_path / "template"
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.check_output(listed, cwd=TEMPLATE, text=True).strip("\0").split("\0")
-    for name in filter(lambda name: (TEMPLATE / name).exists(), names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(TEMPLATE / name, folder / name)
-    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
-    for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "All of it"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
-    return folder
+SCHEMAS = {
+    "compose.yaml": "vendor.compose-spec",
+    ".github/workflows/ci.yml": "vendor.github-workflows",
+    ".github/dependabot.yml": "vendor.dependabot",
+}
 
 
-def test_cruft_makes_a_project_that_is_up_to_date(
-    published: Path, tmp_path: Path, outside: dict[str, str]
-) -> None:
-    outside |= {"HOME": str(tmp_path)}
-
-    def cruft(*arguments: str, cwd: Path) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "cruft", *arguments],
-            cwd=cwd,
-            env=outside,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    cruft("create", "--no-input", str(published), cwd=tmp_path)
-    project = tmp_path / "order-jobs"
-
-    assert "up to date" in cruft("check", cwd=project)
-    assert cruft("diff", cwd=project) == ""
+def distinct(render: Render, name: str) -> list[Path]:
+    """The file of this repository and of projects, each content once."""
+    written = [folder / name for folder in (TEMPLATE, *map(render, covering()))]
+    return list({path.read_bytes(): path for path in written if path.exists()}.values())
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", ".github/workflows/ci.yml"])
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_files_for_other_programs_have_their_shape(render: Render, name: str) -> None:
-    schema = {
-        "compose.yaml": "vendor.compose-spec",
-        ".github/workflows/ci.yml": "vendor.github-workflows",
-    }
-    written = [render(answers) / name for answers in covering()]
-    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema[name]]
-
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", SCHEMAS[name]]
     done = subprocess.run(
-        [*check, *filter(Path.exists, written)], capture_output=True, text=True, timeout=120
+        [*check, *distinct(render, name)], capture_output=True, text=True, timeout=120
     )
 
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEMAS if ".github" in name])
+def test_workflows_give_nothing_away(render: Render, name: str) -> None:
+    check = [str(Path(sys.executable).with_name("zizmor")), "--offline", "--quiet"]
+    done = subprocess.run(
+        [*check, *distinct(render, name)], capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_project_tests_with_the_servers_that_its_workflow_starts(render: Render) -> None:
+    for answers in covering():
+        project = render(answers)
+        workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
+        wanted = {
+            variable
+            for path in (project / "tests").glob("*.py")
+            for variable in re.findall(r'"(TEST_[A-Z_]+)"', path.read_text())
+        }
+
+        assert workflow["jobs"]["test"].get("env", {}).keys() == wanted
 
 
 def test_compose_depends_only_on_services_that_exist(render: Render) -> None:

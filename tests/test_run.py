@@ -5,7 +5,8 @@ from concurrent.futures import Future
 
 import pytest
 from combinations import Answers, covering, label
-from conftest import Render, selected
+from conftest import LIVE, Render, selected
+from servers import Servers
 from suites import Outcome, Suites
 
 Outcomes = dict[str, Future[Outcome]]
@@ -21,17 +22,19 @@ def outcomes(request: pytest.FixtureRequest, render: Render, suites: Suites) -> 
 
 
 @pytest.fixture(scope="session")
-def live_outcomes(render: Render, suites: Suites) -> Outcomes:
-    """Real processes take long, so each choice is tested once and not with every other."""
-    return {label(answers): suites.submit(render(answers), "-m", "live") for answers in covering(1)}
+def live_outcomes(render: Render, suites: Suites, servers: Servers) -> Outcomes:
+    return {
+        label(answers): suites.submit(render(answers), "-m", "live", **servers.needed_by(answers))
+        for answers in LIVE
+    }
 
 
 def test_its_own_tests_pass(answers: Answers, outcomes: Outcomes) -> None:
     passes(outcomes[label(answers)])
 
 
-def test_its_tests_with_real_processes_pass(few_answers: Answers, live_outcomes: Outcomes) -> None:
-    passes(live_outcomes[label(few_answers)])
+def test_its_tests_with_real_processes_pass(live_answers: Answers, live_outcomes: Outcomes) -> None:
+    passes(live_outcomes[label(live_answers)])
 
 
 def passes(outcome: Future[Outcome]) -> None:

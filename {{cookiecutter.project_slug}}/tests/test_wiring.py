@@ -1,11 +1,12 @@
 """Every name leads to a task, and every task is complete: what is forgotten is told here."""
 
 import inspect
-import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.queues import ROUTES
 from {{ cookiecutter.__package_slug }}.schedule import SCHEDULE
 from {{ cookiecutter.__package_slug }}.settings import settings
+from {{ cookiecutter.__package_slug }}.tasks import hello
 
 app.loader.import_default_modules()
+APPLICATION = "{{ cookiecutter.__package_slug }}.celery"
 TASKS = {name: task for name, task in app.tasks.items() if not name.startswith("celery.")}
 
 
@@ -104,20 +107,30 @@ def interval(schedule: Any) -> timedelta:
     return min(later - earlier for earlier, later in pairwise(times[1:]))
 
 
-def test_jobs_know_no_task_queue() -> None:
-    modules = [f"{jobs.__name__}.{path.stem}" for path in Path(jobs.__path__[0]).glob("*.py")]
+def test_jobs_know_no_task_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget(monkeypatch, "{{ cookiecutter.__package_slug }}")
+    monkeypatch.setitem(sys.modules, "celery", None)
 
-    assert run(f"import sys, {', '.join(modules)}; print('celery' in sys.modules)") == "False"
-
-
-def test_a_task_that_is_imported_alone_belongs_to_this_service() -> None:
-    program = f"from {tasks.__name__}.hello import greet; print(greet.app.main)"
-
-    assert run(program) == app.main
+    for path in Path(jobs.__path__[0]).glob("*.py"):
+        import_module(f"{jobs.__name__}.{path.stem}")
 
 
-def run(program: str) -> str:
-    return subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60).strip()
+def test_a_task_that_is_imported_alone_belongs_to_this_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(lambda: hello.greet.app).result() is app
+
+    forget(monkeypatch, tasks.__name__)
+    monkeypatch.setitem(sys.modules, APPLICATION, None)
+    with pytest.raises(ModuleNotFoundError, match=APPLICATION):
+        import_module(hello.__name__)
+
+
+def forget(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Until the end of the test its modules are imported anew."""
+    for name in [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)
 
 
 def test_only_json_is_accepted() -> None:

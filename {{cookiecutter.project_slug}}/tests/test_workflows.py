@@ -7,7 +7,9 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+#{% if cookiecutter.result_backend != "none" %}
 from celery.exceptions import ChordError
+#{% endif %}
 from PIL import Image
 
 from {{ cookiecutter.__package_slug }} import workflows
@@ -85,6 +87,7 @@ def test_a_member_that_fails_does_not_stop_its_group(pictures: list[str]) -> Non
     assert isinstance(made[3], FileNotFoundError)
 
 
+#{% if cookiecutter.result_backend != "none" %}
 def test_a_chord_adds_up_what_its_tasks_found() -> None:
     total = value_of(workflows.report_on_days(["2026-11-20", "2026-11-21"]))
 
@@ -105,6 +108,7 @@ def test_a_chord_that_fails_has_no_result_and_is_reported(
     assert "yesterday" in event["error"]
 
 
+#{% endif %}
 def test_a_map_makes_all_thumbnails_in_one_task(pictures: list[str]) -> None:
     made = value_of(workflows.make_thumbnails_in_one_task(pictures))
 

@@ -20,7 +20,7 @@ def cache() -> Any:
     # The same values go in and come out wherever the cache is.
     configured.serializer = JsonSerializer()
     if settings.cache_url.startswith("redis"):
-        # At redis-py's limit of 100 the tasks beyond it fail; the gevent pool runs more at a time.
+        # At redis-py's limit of 100 the tasks beyond it fail; one process may run more at a time.
         configured.client.connection_pool.max_connections = configured.pool_max_size or 1000
     return configured
 

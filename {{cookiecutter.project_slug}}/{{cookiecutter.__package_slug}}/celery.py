@@ -3,10 +3,21 @@
 import pkgutil
 from pathlib import Path
 
-import kombu
 from celery import Celery
 
+#{% if cookiecutter.worker_pool != "gevent" and cookiecutter.broker != "rabbitmq" %}
 from . import logs
+#{% endif %}
+#{% if cookiecutter.worker_pool == "gevent" and cookiecutter.broker != "rabbitmq" %}
+from . import gevent_pool, logs
+#{% endif %}
+#{% if cookiecutter.worker_pool != "gevent" and cookiecutter.broker == "rabbitmq" %}
+from . import logs, rabbitmq
+#{% endif %}
+#{% if cookiecutter.worker_pool == "gevent" and cookiecutter.broker == "rabbitmq" %}
+from . import gevent_pool, logs, rabbitmq
+#{% endif %}
+from .broker import QUEUES, TRANSPORT_OPTIONS
 from .queues import ROUTES, Queue
 from .schedule import SCHEDULE
 from .settings import settings
@@ -27,40 +38,53 @@ app.conf.update(
     # Pickle runs code of whoever can write to the broker.
     accept_content=["json"],
     # A queue with no worker would swallow its tasks: sending to one that is not here is an error.
-    task_queues=[kombu.Queue(name, kombu.Exchange(name), routing_key=name) for name in Queue],
+    task_queues=QUEUES,
     task_create_missing_queues=False,
     task_default_queue=Queue.DEFAULT,
     task_routes=ROUTES,
     # Acknowledged after the run: a killed worker's tasks run again instead of being lost.
     task_acks_late=True,
+    #{% if cookiecutter.worker_pool == "prefork" %}
     # The same for a killed pool process. Tasks must stand being run twice.
     task_reject_on_worker_lost=True,
-    # One task in hand per process: more would wait behind a long one while others are idle.
+    #{% endif %}
+    #{% if cookiecutter.worker_pool != "gevent" %}
+    # One task in hand for each that runs: more would wait behind a long one while others are idle.
     worker_prefetch_multiplier=1,
+    #{% endif %}
+    #{% if cookiecutter.worker_pool == "gevent" %}
+    # With one task in hand for each that runs, the pool would wait for the next look at the broker.
+    worker_prefetch_multiplier=2,
+    #{% endif %}
+    #{% if cookiecutter.worker_pool == "threads" %}
+    worker_pool="threads",
+    #{% endif %}
     worker_concurrency=settings.worker_concurrency,
-    # A task without a limit of its own may not hold its process for ever.
+    # A task without a limit of its own may not hold its place for ever.
     task_time_limit=settings.task_time_limit,
+    #{% if cookiecutter.worker_pool == "prefork" %}
     # A pool process that leaks memory is replaced before it matters.
     worker_max_tasks_per_child=1000,
-    # Results are read soon or never; Redis keeps them in memory.
+    # Lets `control pool_restart` replace the processes.
+    worker_pool_restarts=True,
+    #{% endif %}
+    #{% if cookiecutter.result_backend != "none" %}
+    # Results are read soon or never.
     result_expires=24 * 60 * 60,
+    #{% endif %}
     # A worker that starts before its broker waits for it.
     broker_connection_retry_on_startup=True,
     # The default gives up after 100 tries and leaves a worker that does nothing.
     broker_connection_max_retries=None,
-    broker_transport_options={
-        "visibility_timeout": settings.visibility_timeout,
-        # Without a timeout a connection that died silently is waited on for ever.
-        "socket_timeout": 15,
-        "socket_connect_timeout": 5,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-        # Tasks of the gevent pool that end at once are acknowledged at once, each over its own
-        # connection. Beyond Kombu's small default they would not be, and run again.
-        "max_connections": 1000,
-    },
+    broker_transport_options=TRANSPORT_OPTIONS,
+    #{% if cookiecutter.broker == "sqs" %}
+    # SQS has no way to tell all workers something.
+    worker_enable_remote_control=False,
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "redis" %}
     # The default keeps a caller waiting far longer when Redis is away. Seconds.
     result_backend_transport_options={"retry_policy": {"timeout": 5.0}},
+    #{% endif %}
     # 5.7 warns unless this is decided: a task whose worker lost the broker would run twice at once.
     worker_cancel_long_running_tasks_on_connection_loss=True,
     #{% if cookiecutter.include_flower %}
@@ -73,3 +97,9 @@ app.conf.update(
 )
 
 logs.connect()
+#{% if cookiecutter.broker == "rabbitmq" %}
+rabbitmq.connect(app)
+#{% endif %}
+#{% if cookiecutter.worker_pool == "gevent" %}
+gevent_pool.connect(app)
+#{% endif %}

@@ -2,7 +2,9 @@
 
 import inspect
 import json
+#{% if cookiecutter.result_backend != "none" %}
 import time
+#{% endif %}
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +12,11 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+#{% if cookiecutter.result_backend != "none" %}
 # Seconds between two looks at a task that is being watched.
 LOOK_EVERY = 0.1
 
+#{% endif %}
 
 @app.callback()
 def commands() -> None:
@@ -38,9 +42,16 @@ def submit(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="name=value; lists and the like as JSON.")
     ] = None,
+    #{% if cookiecutter.result_backend != "none" %}
     wait: Annotated[bool, typer.Option(help="Watch the task and print its result.")] = True,
+    #{% endif %}
 ) -> None:
+    #{% if cookiecutter.result_backend != "none" %}
     """Submit a task, show its progress and print its result as JSON."""
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "none" %}
+    """Submit a task. What becomes of it is in the worker's log."""
+    #{% endif %}
     from kombu.exceptions import OperationalError
 
     from .celery import app as celery
@@ -61,8 +72,10 @@ def submit(
             ) from None
     result = chosen.apply_async(kwargs=keywords)
     typer.echo(f"submitted {task}, id {result.id}", err=True)
+    #{% if cookiecutter.result_backend != "none" %}
     if wait:
         _watch(result)
+    #{% endif %}
 
 
 def _keywords(task: str, signature: inspect.Signature, texts: list[str]) -> dict[str, Any]:
@@ -101,6 +114,7 @@ def _typed(kind: Any, text: str) -> Any:
         return accepted.validate_json(text)
     except ValidationError:
         return accepted.validate_python(text)
+#{% if cookiecutter.result_backend != "none" %}
 
 
 def _watch(result: Any) -> None:
@@ -126,3 +140,4 @@ def _watch(result: Any) -> None:
     if state != "SUCCESS":
         raise SystemExit(f"{state.lower()}: {info!r}")
     typer.echo(json.dumps(info, indent=2, ensure_ascii=False))
+#{% endif %}

@@ -67,18 +67,39 @@ def _only_one_here() -> Iterator[None]:
 
 def _plan() -> Plan:
     settings = Settings(_env_file=".env")
+    chosen = settings.model_fields_set
     plan = Plan()
     environment = {"LOG_FORMAT": "console", **os.environ}
-    if "celery_broker_url" in settings.model_fields_set:
-        plan.hints.append("broker: the one that CELERY_BROKER_URL names")
+    broker = embedded_broker.EmbeddedBroker(STATE / "broker")
+    #{% if cookiecutter.broker != "sqs" %}
+    is_named = "celery_broker_url" in chosen
+    #{% endif %}
+    #{% if cookiecutter.broker == "sqs" %}
+    is_named = bool({"celery_broker_url", "sqs_queue_url_prefix"} & chosen)
+    #{% endif %}
+    if is_named:
+        plan.hints.append("broker: the one that the settings name")
     else:
-        broker = plan.broker = embedded_broker.EmbeddedBroker(STATE / "broker")
         plan.environment["CELERY_BROKER_URL"] = broker.url(0)
+        #{% if cookiecutter.broker != "redis" %}
+        plan.hints.append("broker: one that stands in for {{ cookiecutter._brokers[cookiecutter.broker].title }}, see docs/celery.md")
+        #{% endif %}
+    #{% if cookiecutter.broker != "redis" and cookiecutter.result_backend == "redis" %}
+    if "celery_result_backend" not in chosen:
+        plan.environment["CELERY_RESULT_BACKEND"] = broker.url(1)
+    #{% endif %}
+    if plan.environment:
+        plan.broker = broker
         plan.foundations.append(
             Service("broker", broker.command, environment, broker.configuration)
         )
+    #{% if cookiecutter.result_backend == "postgres" %}
+    if settings.celery_result_backend.startswith("db+sqlite:"):
+        results = STATE.resolve() / "results.sqlite3"
+        plan.environment["CELERY_RESULT_BACKEND"] = f"db+sqlite:///{results}"
+    #{% endif %}
     #{% if cookiecutter.include_examples %}
-    if "smtp_url" not in settings.model_fields_set:
+    if "smtp_url" not in chosen:
         address = f"127.0.0.1:{embedded_broker.free_port(1025)}"
         mailbox = ["-c", "aiosmtpd.handlers.Mailbox", str(STATE / "mail")]
         sink = [sys.executable, "-m", "aiosmtpd", "-n", "-l", address, *mailbox]
@@ -90,11 +111,15 @@ def _plan() -> Plan:
     # Celery finishes what runs on the first signal, and puts it back into its queue on the second.
     stop_signals = (signal.SIGTERM, signal.SIGQUIT)
     schedule = ["--schedule", str(STATE / "beat-schedule"), "--pidfile="]
+    # Other workers would be greeted for a second at each start, and there are none.
+    worker = [*celery, "worker", "--without-mingle", "--without-gossip"]
+    #{% if cookiecutter.worker_pool == "gevent" %}
+    worker.append("--pool=gevent")
+    #{% endif %}
     plan.reloading = [
         Service(
             "worker",
-            # Other workers would be greeted for a second at each start, and there are none.
-            [*celery, "worker", "--without-mingle", "--without-gossip"],
+            worker,
             environment,
             ready_text=" ready.",
             stop_signals=stop_signals,

@@ -28,7 +28,7 @@ def run_async(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Wait for the coroutine's result.
 
     The loop lives as long as the process, so connection pools opened in one task serve the next.
-    `asyncio.run` would close the loop they belong to, and fails outright on the gevent pool.
+    `asyncio.run` would close the loop they belong to, and fails outright in some pools.
 
     Raises:
         RuntimeError: when called from a coroutine that runs here already; await instead.

@@ -7,13 +7,16 @@ from difflib import get_close_matches
 from pathlib import Path
 #{% endif %}
 from typing import Any, Literal, Self
+#{% if cookiecutter.broker == "sqs" or "redis" == cookiecutter.broker == cookiecutter.result_backend %}
 from urllib.parse import urlsplit
+#{% endif %}
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "memory")
+BROKER_SCHEMES = ({{ cookiecutter._brokers[cookiecutter.broker].schemes }})
+#{% if cookiecutter.broker == "redis" and cookiecutter.result_backend == "redis" %}
 
 
 def _beside(celery_broker_url: str) -> str:
@@ -25,6 +28,16 @@ def _beside(celery_broker_url: str) -> str:
         return celery_broker_url
     # A Redis has 16 databases unless it is told otherwise.
     return url._replace(path=f"/{(int(database) + 1) % 16}").geturl()
+#{% endif %}
+#{% if cookiecutter.result_backend == "postgres" and cookiecutter.include_sqlalchemy %}
+
+
+def _in_database(database_url: str) -> str:
+    if database_url.startswith("postgresql"):
+        return f"db+{database_url}"
+    # SQLite lets one process write at a time: results must not wait for a long transaction.
+    return "db+sqlite:///results.sqlite3"
+#{% endif %}
 
 
 class Settings(BaseSettings):
@@ -33,21 +46,22 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=(".dev/env", ".env"), extra="ignore", frozen=True)
 
     # Celery's own names: it reads these two itself, so any other name would be a second truth.
-    celery_broker_url: str = "redis://localhost:6379/0"
-    # Unless set: the broker's own server, the database after the broker's.
-    celery_result_backend: str = Field(default_factory=lambda known: _beside(**known))
-
-    # How many tasks one worker runs at a time. Celery's default, a process per core of the host,
-    # ignores the limits of a container.
-    worker_concurrency: int = Field(default=4, gt=0)
-    # Seconds after which a task that sets no limit of its own is killed.
-    task_time_limit: int = Field(default=600, gt=0)
-    # Seconds after which Redis hands a task that was not acknowledged to another worker.
-    visibility_timeout: int = Field(default=3600, gt=0)
-
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    # auto: console on a terminal, json elsewhere.
-    log_format: Literal["auto", "console", "json"] = "auto"
+    #{% if cookiecutter.broker != "sqs" %}
+    celery_broker_url: str = "{{ cookiecutter._brokers[cookiecutter.broker].url }}"
+    #{% endif %}
+    #{% if cookiecutter.broker == "sqs" %}
+    # The queues are made beforehand; the address of each is this, followed by its name. One that
+    # begins with http:// leads to a server that stands in for AWS.
+    sqs_queue_url_prefix: str = Field(
+        default="http://localhost:5000/123456789012/{{ cookiecutter.project_slug }}-",
+        pattern="^https?://[^/]+/",
+    )
+    aws_region: str = "us-east-1"
+    # Unless set: the host of the queues. Credentials come from where AWS' own library finds them.
+    celery_broker_url: str = Field(
+        default_factory=lambda known: f"sqs://{urlsplit(known['sqs_queue_url_prefix']).netloc}"
+    )
+    #{% endif %}
 
     #{% if cookiecutter.include_sqlalchemy %}
     # PostgreSQL: postgresql+psycopg://user:password@host/database
@@ -57,6 +71,63 @@ class Settings(BaseSettings):
     )
 
     #{% endif %}
+    #{% if cookiecutter.broker == "redis" and cookiecutter.result_backend == "redis" %}
+    # Unless set: the broker's own server, the database after the broker's.
+    celery_result_backend: str = Field(
+        default_factory=lambda known: _beside(known["celery_broker_url"])
+    )
+    #{% endif %}
+    #{% if cookiecutter.broker != "redis" and cookiecutter.result_backend == "redis" %}
+    celery_result_backend: str = "redis://localhost:6379/0"
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "postgres" and not cookiecutter.include_sqlalchemy %}
+    # PostgreSQL: db+postgresql+psycopg://user:password@host/database
+    celery_result_backend: str = "db+sqlite:///results.sqlite3"
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "postgres" and cookiecutter.include_sqlalchemy %}
+    # Unless set: the PostgreSQL that holds the service's own tables.
+    celery_result_backend: str = Field(
+        default_factory=lambda known: _in_database(known["database_url"])
+    )
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "none" %}
+    # Where results are stored, if they are.
+    celery_result_backend: str | None = None
+    #{% endif %}
+
+    #{% if cookiecutter.worker_pool == "prefork" %}
+    # How many tasks one worker runs at a time. Celery's default, a process per core of the host,
+    # ignores the limits of a container.
+    #{% endif %}
+    #{% if cookiecutter.worker_pool != "prefork" %}
+    # How many tasks one worker runs at a time, all in one process.
+    #{% endif %}
+    worker_concurrency: int = Field(default={{ cookiecutter._pools[cookiecutter.worker_pool].concurrency }}, gt=0)
+    #{% if cookiecutter.worker_pool != "threads" %}
+    # Seconds after which a task that sets no limit of its own is ended. It travels with the task,
+    # so it must be the same wherever tasks are sent from.
+    #{% endif %}
+    #{% if cookiecutter.worker_pool == "threads" %}
+    # Seconds that a task may take. A thread cannot be ended, so this is for the checks below only.
+    #{% endif %}
+    task_time_limit: int = Field(default=600, gt=0)
+    #{% if cookiecutter.broker == "redis" %}
+    # Seconds after which Redis hands a task that was not acknowledged to another worker.
+    #{% endif %}
+    #{% if cookiecutter.broker == "rabbitmq" %}
+    # Seconds after which RabbitMQ takes a task that was not acknowledged from a worker that lives:
+    # its consumer timeout, which is set there. The task of a dead worker does not wait.
+    #{% endif %}
+    #{% if cookiecutter.broker == "sqs" %}
+    # Seconds after which SQS hands a task that was not acknowledged to another worker: what was set
+    # when the queues were made. A longer countdown makes a task run several times.
+    #{% endif %}
+    visibility_timeout: int = Field(default={{ cookiecutter._brokers[cookiecutter.broker].visibility_timeout }}, gt=0)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    # auto: console on a terminal, json elsewhere.
+    log_format: Literal["auto", "console", "json"] = "auto"
+
     #{% if cookiecutter.include_aiocache %}
     # memory:// is one cache per process; redis://host:6379/2 is one for all of them.
     cache_url: str = Field(default="memory://", pattern="^(memory|redis)://")
@@ -81,10 +152,12 @@ class Settings(BaseSettings):
         scheme = url.partition("://")[0]
         if scheme not in BROKER_SCHEMES:
             supported = ", ".join(f"{scheme}://" for scheme in BROKER_SCHEMES)
-            raise ValueError(f"this service speaks to {supported}")
+            raise ValueError(f"this service speaks to {supported}; others: see docs/celery.md")
+        #{% if cookiecutter.broker == "redis" %}
         if scheme == "rediss" and "ssl_cert_reqs=" not in url:
             # Kombu would not check the certificate then, and tell nobody but the log.
             raise ValueError("add ?ssl_cert_reqs=required, or the certificate is not verified")
+        #{% endif %}
         return url
 
     @model_validator(mode="after")

@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
+#{% if cookiecutter.result_backend != "none" %}
 from celery import chain, chord, group
+#{% endif %}
+#{% if cookiecutter.result_backend == "none" %}
+from celery import chain, group
+#{% endif %}
 from celery.result import AsyncResult
 
 from .queues import Queue
+#{% if cookiecutter.result_backend != "none" %}
 from .tasks import etl, failures, images, reports
+#{% endif %}
+#{% if cookiecutter.result_backend == "none" %}
+from .tasks import etl, failures, images
+#{% endif %}
 
 
 def load_orders(source: str) -> AsyncResult[Any]:
@@ -21,12 +31,14 @@ def make_thumbnails(sources: Sequence[str]) -> AsyncResult[Any]:
     return group(images.thumbnail.s(source) for source in sources).apply_async()
 
 
+#{% if cookiecutter.result_backend != "none" %}
 def report_on_days(days: Sequence[str]) -> AsyncResult[Any]:
     """A chord: all at once, then one task that gets all results; none of it if one fails."""
     total = reports.total.s().on_error(failures.report.s())
     return chord(reports.daily.s(day) for day in days)(total)
 
 
+#{% endif %}
 def make_thumbnails_in_one_task(sources: Sequence[str]) -> AsyncResult[Any]:
     """A map: one message, one worker, one after the other."""
     done: AsyncResult[Any] = images.thumbnail.map(sources).apply_async(queue=Queue.CPU)

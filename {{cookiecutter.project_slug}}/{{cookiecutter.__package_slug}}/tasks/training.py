@@ -9,7 +9,7 @@ from ..jobs.etl import TABLE
 from ..progress import publish
 
 
-@shared_task(name="training.fit", soft_time_limit=1700, time_limit=1800)
+@shared_task(name="training.fit", soft_time_limit=1500, time_limit=1600)
 def fit(epochs: int = 20, table: str = TABLE) -> training.Trained:
     """Train the model, and report each epoch."""
     return publish(training.fit(epochs, table))

@@ -1,0 +1,199 @@
+"""PostgreSQL and RabbitMQ from the machine's packages, for the suites that need them."""
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+# Seconds a server or one of its commands may take.
+TIMEOUT = 120
+
+
+class Servers:
+    """Starts each server when it is needed first, and gives each suite a part of its own."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._stack = ExitStack()
+        self._numbers = itertools.count(1)
+
+    @contextmanager
+    def running(self) -> Iterator["Servers"]:
+        with self._stack:
+            yield self
+
+    def needed_by(self, answers: Mapping[str, str | bool]) -> dict[str, str]:
+        """The variables by which the tests of a project with these answers find their servers."""
+        number, found = next(self._numbers), {}
+        if answers["broker"] == "rabbitmq":
+            found["TEST_BROKER_URL"] = self._rabbitmq.new_virtual_host(f"suite{number}")
+        if answers["include_sqlalchemy"]:
+            address = self._postgres.new_database(f"suite{number}")
+            found["TEST_DATABASE_URL"] = f"postgresql+psycopg://{address}"
+        if answers["result_backend"] == "postgres":
+            address = self._postgres.new_database(f"results{number}")
+            found["TEST_RESULT_BACKEND"] = f"db+postgresql+psycopg://{address}"
+        return found
+
+    @cached_property
+    def _postgres(self) -> "Postgres":
+        return self._stack.enter_context(Postgres().running())
+
+    @cached_property
+    def _rabbitmq(self) -> "RabbitMQ":
+        return self._stack.enter_context(RabbitMQ(self._folders.mktemp("rabbitmq")).running())
+
+
+def program(name: str, *elsewhere: str) -> str:
+    """Where a server's program is. Without one a laptop skips the test, but CI must not."""
+    folders = [str(path) for pattern in elsewhere for path in sorted(Path("/").glob(pattern))]
+    found = shutil.which(name, path=os.pathsep.join([*reversed(folders), os.environ["PATH"]]))
+    if found is None:
+        reason = f"{name} is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Postgres:
+    """A server whose only user is its superuser, without a password, on the loopback interface."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.binaries = Path(program("initdb", "usr/lib/postgresql/*/bin")).parent
+        # It refuses to run as root.
+        self.as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+
+    @contextmanager
+    def running(self) -> Iterator["Postgres"]:
+        # pytest's folders are closed to the other user.
+        with TemporaryDirectory(prefix="postgres-") as folder:
+            if self.as_user:
+                shutil.chown(folder, "postgres")
+            data = f"{folder}/data"
+            self._run("initdb", "--username=postgres", "--auth=trust", "--no-sync", data)
+            options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -F"
+            log = f"{folder}/log"
+            self._run("pg_ctl", "start", "--wait", "-D", data, "-l", log, "-o", options)
+            try:
+                yield self
+            finally:
+                self._run("pg_ctl", "stop", "--wait", "-m", "immediate", "-D", data)
+
+    def new_database(self, name: str) -> str:
+        """Its address, without a driver."""
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name)
+        return f"postgres@127.0.0.1:{self.port}/{name}"
+
+    def _run(self, name: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self.as_user, str(self.binaries / name), *arguments],
+            check=True,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            timeout=TIMEOUT,
+        )
+
+
+class RabbitMQ:
+    """A node that neither reads the machine's configuration nor knows another node."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self.distribution_port, self.name_server_port = (free_port() for _ in range(3))
+        # The scripts in /usr/sbin insist on a user of their own; those behind them do not.
+        scripts = "usr/lib/rabbitmq/bin"
+        self.server = program("rabbitmq-server", scripts)
+        self.control = program("rabbitmqctl", scripts)
+        files = {
+            "CONFIG_FILE": "rabbitmq.conf",
+            "ENABLED_PLUGINS_FILE": "plugins",
+            "LOG_BASE": "log",
+            "MNESIA_BASE": "data",
+            # Not there, so that those in /etc/rabbitmq are not read.
+            "ADVANCED_CONFIG_FILE": "absent",
+            "CONF_ENV_FILE": "absent",
+        }
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            # Where Erlang keeps the secret by which its programs know each other.
+            "HOME": str(folder),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(self.name_server_port),
+            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
+            # The script becomes the node, and the node ends together with its standard input.
+            "RABBITMQ_ALLOW_INPUT": "1",
+            # Idle schedulers would keep a core busy.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+            " -kernel inet_dist_use_interface {127,0,0,1}",
+        } | {f"RABBITMQ_{name}": str(folder / path) for name, path in files.items()}
+
+    @contextmanager
+    def running(self) -> Iterator["RabbitMQ"]:
+        (self.folder / "plugins").write_text("[].\n")
+        (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        with (self.folder / "output").open("wb") as output:
+            # The node would start a name server that outlives it.
+            started = [
+                subprocess.Popen(
+                    [command],
+                    env=self.environment,
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                )
+                for command in (program("epmd"), self.server)
+            ]
+        try:
+            self._wait_until_it_answers(started[1])
+            yield self
+        finally:
+            for process in reversed(started):
+                process.kill()
+                process.communicate()
+
+    def new_virtual_host(self, name: str) -> str:
+        """The address of a part that shares no queue with any other."""
+        self._control("add_vhost", name)
+        self._control("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
+
+    def _control(self, *arguments: str) -> None:
+        subprocess.run(
+            [self.control, *arguments],
+            check=True,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            timeout=TIMEOUT,
+        )
+
+    def _wait_until_it_answers(self, node: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not self._answers():
+            if node.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"RabbitMQ did not start:\n{(self.folder / 'output').read_text()}")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        address = ("127.0.0.1", self.port)
+        with suppress(OSError), socket.create_connection(address, 1) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"
+        return False

@@ -1,0 +1,325 @@
+"""A broker and a worker as processes of their own, for the tests that are marked `live`."""
+
+import json
+import os
+import signal
+#{% if cookiecutter.broker == "sqs" %}
+import socket
+#{% endif %}
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#{% if cookiecutter.broker == "sqs" %}
+import boto3
+#{% endif %}
+import pytest
+from celery import Celery
+from celery.result import AsyncResult
+#{% if cookiecutter.broker == "rabbitmq" %}
+from kombu import Connection
+#{% endif %}
+
+#{% if cookiecutter.broker == "sqs" %}
+from {{ cookiecutter.__package_slug }} import embedded_broker
+#{% endif %}
+from {{ cookiecutter.__package_slug }}.broker import TRANSPORT_OPTIONS
+from {{ cookiecutter.__package_slug }}.celery import app
+#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+from {{ cookiecutter.__package_slug }}.embedded_broker import running
+#{% endif %}
+#{% if cookiecutter.broker == "sqs" %}
+from {{ cookiecutter.__package_slug }}.queues import Queue
+#{% endif %}
+from {{ cookiecutter.__package_slug }}.settings import Settings
+
+PACKAGE = "{{ cookiecutter.__package_slug }}"
+PROJECT = Path(__file__).parents[1]
+CELERY = (sys.executable, "-m", "celery", "-A", PACKAGE)
+WORKER = "probed@localhost"
+# Seconds. A machine that is busy with other things must not fail a test.
+TIMEOUT = 60
+# Celery would wait as long for more answers than the one there is.
+ONE_WORKER = ("--timeout", str(TIMEOUT), "--destination", WORKER)
+PROBE = '''
+"""Tasks that show what the worker does with them."""
+
+import os
+import time
+from pathlib import Path
+
+from celery import shared_task
+
+
+@shared_task(name="probe.write")
+def write(file: str, line: str) -> None:
+    with Path(file).open("a") as lines:
+        lines.write(f"{line}\\n")
+
+
+@shared_task(name="probe.hang")
+def hang(started: str, until: str) -> None:
+    with Path(started).open("a") as lines:
+        lines.write(f"{os.getpid()}\\n")
+    while not Path(until).exists():
+        time.sleep(0.01)
+
+
+@shared_task(name="probe.tell_time")
+def tell_time() -> float:
+    return time.monotonic()
+
+
+@shared_task(
+    name="probe.fail_once", autoretry_for=(ConnectionError,), retry_backoff=True, max_retries=3
+)
+def fail_once(mark: str) -> str:
+    if not Path(mark).exists():
+        Path(mark).touch()
+        raise ConnectionError("the first attempt fails")
+    return "done"
+'''
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {TIMEOUT} s for {what}")
+        time.sleep(0.01)
+
+
+#{% if cookiecutter.broker == "rabbitmq" or cookiecutter.result_backend == "postgres" or cookiecutter.include_sqlalchemy %}
+def server_for_tests(variable: str, example: str) -> str:
+    """The address in this variable; who has no such server skips the test, but CI must not."""
+    if variable not in os.environ:
+        reason = f"{variable} must name a server that tests may empty, for example {example}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return os.environ[variable]
+
+
+#{% endif %}
+@dataclass
+class Hanging:
+    """A task that runs until it is told to end, and each run of it."""
+
+    result: "AsyncResult[Any]"
+    folder: Path
+
+    def runs(self) -> list[int]:
+        """The process of each run that has begun."""
+        started = self.folder / "started"
+        return [int(line) for line in started.read_text().split()] if started.exists() else []
+
+    def wait_for_run(self, number: int = 1) -> int:
+        wait_until(lambda: len(self.runs()) >= number, f"run {number} of the task")
+        return self.runs()[number - 1]
+
+    def end(self) -> None:
+        (self.folder / "until").touch()
+
+
+@dataclass(frozen=True)
+class Service:
+    """A broker, a store of results, and the workers that a test starts there."""
+
+    folder: Path
+    environment: dict[str, str]
+    sender: Celery = field(repr=False)
+
+    def send(self, task: str, *args: str, **options: Any) -> "AsyncResult[Any]":
+        """With the application's own routes and queues, which the test process has in memory."""
+        return self.sender.send_task(task, args, **options)
+
+    def value(self, result: "AsyncResult[Any]") -> Any:
+        return result.get(timeout=TIMEOUT, interval=0.02)
+
+    def hang(self, folder: Path, **options: Any) -> Hanging:
+        """A task that runs until the file `until` is there."""
+        folder.mkdir(exist_ok=True)
+        files = str(folder / "started"), str(folder / "until")
+        return Hanging(self.send("probe.hang", *files, **options), folder)
+
+    @contextmanager
+    def busy(self, folder: Path) -> Iterator[None]:
+        """Until the end of the block the one worker takes no other task, so they wait."""
+        hanging = self.hang(folder / "busy")
+        hanging.wait_for_run()
+        yield
+        hanging.end()
+        self.value(hanging.result)
+
+    @contextmanager
+    def worker(self, *options: str, name: str = WORKER) -> Iterator["subprocess.Popen[bytes]"]:
+        """One that listens until the end of the block, and then is stopped."""
+        command = [*CELERY, "worker"{{ cookiecutter._pools[cookiecutter.worker_pool].argument }}, "-I", "probe", "-n", name, *options]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, start_new_session=True
+        )
+        try:
+            yield process
+            process.terminate()
+            process.wait(TIMEOUT)
+        finally:
+            kill(process)
+
+    def celery(self, *arguments: str) -> str:
+        """What Celery's own command prints."""
+        ran = subprocess.run(
+            [*CELERY, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT * 2,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    def ask(self, *arguments: str) -> Any:
+        """The worker's answer, as soon as it comes."""
+        return json.loads(self.celery(*arguments, *ONE_WORKER, "--json"))
+
+
+def kill(worker: "subprocess.Popen[bytes]") -> None:
+    """End a worker and the processes of its pool, which a killed one would leave behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+
+
+@contextmanager
+def running_service(folder: Path, **changed: str) -> Iterator[Service]:
+    """A broker without a worker, both of whose settings a test may change."""
+    (folder / "probe.py").write_text(PROBE)
+    names = os.environ.keys() - {name.upper() for name in Settings.model_fields}
+    paths = [str(folder), str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with ExitStack() as stack:
+        environment = {name: os.environ[name] for name in names} | {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "WORKER_CONCURRENCY": "1",
+            **_broker_and_results(folder, stack, changed),
+            **changed,
+        }
+        sender = stack.enter_context(sending_to(environment))
+        yield Service(folder, environment, sender)
+
+
+@contextmanager
+def sending_to(environment: Mapping[str, str]) -> Iterator[Celery]:
+    """The application, on the broker of this environment instead of the one in memory."""
+    sender: Any = Celery(app.main, set_as_current=False)
+    sender.conf.update(dict(app.conf.changes or {}))
+    # The environment, which leads these tests to memory, would win over other names for these two.
+    sender.conf.broker_write_url = environment["CELERY_BROKER_URL"]
+    sender.backend_cls = environment["CELERY_RESULT_BACKEND"]
+    sender.conf.broker_transport_options = _transport_options(environment)
+    #{% if cookiecutter.result_backend != "redis" %}
+    yield sender
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "redis" %}
+    try:
+        yield sender
+    finally:
+        # A result that is collected later must not look for a server that is gone.
+        sender.backend.result_consumer.stop()
+        sender.backend.result_consumer._pubsub = None
+        sender.backend.client.close()
+    #{% endif %}
+    sender.close()
+
+
+def _transport_options(environment: Mapping[str, str]) -> dict[str, Any]:
+    #{% if cookiecutter.broker != "sqs" %}
+    return TRANSPORT_OPTIONS
+    #{% endif %}
+    #{% if cookiecutter.broker == "sqs" %}
+    prefix = environment.get("SQS_QUEUE_URL_PREFIX", "")
+    queues = {str(name): {"url": f"{prefix}{name}"} for name in Queue}
+    return TRANSPORT_OPTIONS | {"predefined_queues": queues}
+    #{% endif %}
+
+
+def _broker_and_results(
+    folder: Path, stack: ExitStack, changed: Mapping[str, str]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    #{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+    server = stack.enter_context(running(folder / "redis"))
+    #{% endif %}
+    #{% if cookiecutter.broker == "redis" %}
+    found["CELERY_BROKER_URL"] = server.url(0)
+    #{% endif %}
+    #{% if cookiecutter.broker == "rabbitmq" %}
+    found["CELERY_BROKER_URL"] = _empty_rabbitmq()
+    #{% endif %}
+    #{% if cookiecutter.broker == "sqs" %}
+    found |= stack.enter_context(_sqs(changed.get("VISIBILITY_TIMEOUT", "3600")))
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "redis" %}
+    found["CELERY_RESULT_BACKEND"] = server.url(1)
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "postgres" %}
+    file = f"db+sqlite:///{folder}/results.sqlite3"
+    found["CELERY_RESULT_BACKEND"] = os.environ.get("TEST_RESULT_BACKEND", file)
+    #{% endif %}
+    #{% if cookiecutter.result_backend == "none" %}
+    # The service keeps no results, but without any a test would see nothing.
+    (folder / "results").mkdir()
+    found["CELERY_RESULT_BACKEND"] = f"file://{folder}/results"
+    #{% endif %}
+    return found
+#{% if cookiecutter.broker == "rabbitmq" %}
+
+
+def _empty_rabbitmq() -> str:
+    """The one that TEST_BROKER_URL names, without the tasks of earlier tests."""
+    url = server_for_tests("TEST_BROKER_URL", "amqp://guest:guest@localhost:5672//")
+    with Connection(url) as connection:
+        for queue in app.conf.task_queues:
+            bound = queue(connection.default_channel)
+            bound.declare()
+            bound.purge()
+    return url
+#{% endif %}
+#{% if cookiecutter.broker == "sqs" %}
+
+
+@contextmanager
+def _sqs(visibility_timeout: str) -> Iterator[dict[str, str]]:
+    """A server that stands in for SQS, with the queues that the service needs."""
+    port = embedded_broker.free_port()
+    address = f"http://127.0.0.1:{port}"
+    # AWS' own library insists on a key, but this server does not check it.
+    key = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server,
+    ):
+        for name, value in key.items():
+            environment.setenv(name, value)
+        try:
+            wait_until(lambda: _listens(port), "the server that stands in for SQS")
+            account = boto3.client("sqs", endpoint_url=address, region_name="us-east-1")
+            attributes = {"VisibilityTimeout": visibility_timeout}
+            for name in Queue:
+                account.create_queue(QueueName=f"tests-{name}", Attributes=attributes)
+            account.close()
+            prefix = f"{address}/123456789012/tests-"
+            broker = f"sqs://127.0.0.1:{port}"
+            yield key | {"SQS_QUEUE_URL_PREFIX": prefix, "CELERY_BROKER_URL": broker}
+        finally:
+            server.kill()
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+#{% endif %}

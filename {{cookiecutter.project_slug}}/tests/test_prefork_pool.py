@@ -1,0 +1,59 @@
+"""The prefork pool: limits interrupt and kill a task, and what a process held runs again."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from live_service import Service, running_service
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+MOST_TASKS = 3
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """With a worker that runs one task at a time."""
+    folder = tmp_path_factory.mktemp("service")
+    option = f"--max-tasks-per-child={MOST_TASKS}"
+    with running_service(folder) as service, service.worker(option):
+        yield service
+
+
+def test_a_task_is_interrupted_at_its_soft_time_limit(service: Service, tmp_path: Path) -> None:
+    hanging = service.hang(tmp_path / "hanging", soft_time_limit=0.2)
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        service.value(hanging.result)
+
+
+def test_a_task_is_ended_at_its_time_limit(service: Service, tmp_path: Path) -> None:
+    hanging = service.hang(tmp_path / "hanging", time_limit=0.2)
+
+    with pytest.raises(TimeLimitExceeded):
+        service.value(hanging.result)
+    assert service.value(service.send("hello.greet", "Ada")) == "Hello, Ada!"
+
+
+def test_a_process_is_replaced_after_as_many_tasks_as_it_may_run(
+    service: Service, tmp_path: Path
+) -> None:
+    processes = []
+    for run in range(MOST_TASKS + 1):
+        task = service.hang(tmp_path / str(run))
+        task.end()
+        processes.append(task.wait_for_run())
+        service.value(task.result)
+
+    assert len(set(processes)) > 1
+
+
+def test_a_task_whose_process_is_killed_runs_again(service: Service, tmp_path: Path) -> None:
+    hanging = service.hang(tmp_path / "hanging")
+    os.kill(hanging.wait_for_run(), signal.SIGKILL)
+
+    hanging.wait_for_run(2)
+    hanging.end()
+    assert service.value(hanging.result) is None

@@ -1,0 +1,25 @@
+"""What Celery's gevent pool does not do by itself: start patched, and keep what it must leave."""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_init
+from gevent import monkey
+
+COMMAND = "celery -A {{ cookiecutter.__package_slug }} worker --pool gevent"
+
+
+def connect(app: Celery) -> None:
+    """Have workers of the application refuse a wrong start, and put their tasks back at the end."""
+    celeryd_init.connect(refuse_another_pool)
+    # A name, so that programs which only send tasks do not import the worker.
+    app.Task.Request = f"{__package__}.gevent_request:KeptRequest"
+
+
+def refuse_another_pool(options: dict[str, Any], **_: Any) -> None:
+    """Only the command line makes Celery patch the standard library before anything uses it.
+
+    A worker that is patched later says that it is ready, and then runs no task.
+    """
+    if not (options["pool"].is_green and monkey.is_module_patched("socket")):
+        raise SystemExit(f"This service runs on gevent, which the command must name:\n  {COMMAND}")
