@@ -4,10 +4,12 @@ from collections.abc import Generator
 from threading import Event
 
 import pytest
+import structlog
 from celery.backends.base import DisabledBackend
 from structlog.testing import capture_logs
 from test_cli import submit
 
+from {{ cookiecutter.__package_slug }} import progress
 from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.jobs import Progress, hello
 from {{ cookiecutter.__package_slug }}.progress import publish
@@ -25,7 +27,10 @@ def test_a_job_that_is_submitted_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert greeted.wait(10)
 
 
-def test_progress_goes_to_the_log() -> None:
+def test_progress_goes_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One that has been used keeps what structlog was configured to do then.
+    monkeypatch.setattr(progress, "log", structlog.stdlib.get_logger())
+
     def job() -> Generator[Progress, None, str]:
         yield Progress(1, 2, "half")
         yield Progress(2, 2, "all")
