@@ -54,6 +54,7 @@ WIRING = {
     f"{PACKAGE}/celery.py",
     f"{PACKAGE}/cli.py",
     f"{PACKAGE}/dev.py",
+    f"{PACKAGE}/gevent_pool.py",
     f"{PACKAGE}/progress.py",
     f"{PACKAGE}/queues.py",
     f"{PACKAGE}/schedule.py",

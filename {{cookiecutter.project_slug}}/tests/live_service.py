@@ -44,6 +44,8 @@ CELERY = (sys.executable, "-m", "celery", "-A", PACKAGE)
 WORKER = "probed@localhost"
 # Seconds. A machine that is busy with other things must not fail a test.
 TIMEOUT = 60
+# A pool that may have more in hand than it runs would take what a test wants to wait.
+ONE_IN_HAND = "--prefetch-multiplier=1"
 # Celery would wait as long for more answers than the one there is.
 ONE_WORKER = ("--timeout", str(TIMEOUT), "--destination", WORKER)
 PROBE = '''

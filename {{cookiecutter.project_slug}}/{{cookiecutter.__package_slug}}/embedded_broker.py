@@ -46,7 +46,11 @@ class EmbeddedBroker:
     folder: Path
     port: int = field(default_factory=free_port)
     password: str = field(default_factory=secrets.token_urlsafe)
-    command: tuple[str, ...] = field(default_factory=lambda: (_server(), "-"))
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What starts it. Raises SystemExit where there is no such server."""
+        return (_server(), "-")
 
     def url(self, database: int) -> str:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
