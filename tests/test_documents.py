@@ -163,7 +163,7 @@ class Reader:
         | {"include_sqlalchemy": False, "include_flower": False, "include_examples": False}
         | {"project_slug": "a-much-longer-name-for-a-service", "include_docker": False},
         covering()[0]
-        | {"broker": "sqs", "result_backend": "postgres", "worker_pool": "gevent"}
+        | {"broker": "sqs", "result_backend": "redis", "worker_pool": "gevent"}
         | {"include_flower": False, "include_docker": False},
     ],
     ids=["everything", "bare", "elsewhere"],

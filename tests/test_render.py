@@ -139,6 +139,7 @@ def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
     }
 
     assert {path.replace("order_jobs/", f"{PACKAGE}/") for path in files(project)} == expected
+    assert [path for path in project.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """With a worker that runs one task at a time."""
+    """With a worker that runs one task at a time and has finished one."""
     with (
         running_service(tmp_path_factory.mktemp("service")) as service,
         service.worker(ONE_IN_HAND),
     ):
+        service.value(service.send("hello.greet", "Ada"))
         yield service
 
 

@@ -102,10 +102,7 @@ class Settings(BaseSettings):
     #{% if cookiecutter.worker_pool != "prefork" %}
     # How many tasks one worker runs at a time, all in one process.
     #{% endif %}
-    #{% if cookiecutter.worker_pool == "gevent" and cookiecutter.result_backend == "postgres" %}
-    # Each task that ends writes its result over a connection, and PostgreSQL has a hundred for all.
-    #{% endif %}
-    worker_concurrency: int = Field(default={{ 50 if (cookiecutter.worker_pool, cookiecutter.result_backend) == ("gevent", "postgres") else cookiecutter._pools[cookiecutter.worker_pool].concurrency }}, gt=0)
+    worker_concurrency: int = Field(default={{ cookiecutter._pools[cookiecutter.worker_pool].concurrency }}, gt=0)
     #{% if cookiecutter.worker_pool != "threads" %}
     # Seconds after which a task that sets no limit of its own is ended. It travels with the task,
     # so it must be the same wherever tasks are sent from.
