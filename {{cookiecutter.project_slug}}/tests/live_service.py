@@ -44,8 +44,6 @@ CELERY = (sys.executable, "-m", "celery", "-A", PACKAGE)
 WORKER = "probed@localhost"
 # Seconds. A machine that is busy with other things must not fail a test.
 TIMEOUT = 60
-# A pool that may have more in hand than it runs would take what a test wants to wait.
-ONE_IN_HAND = "--prefetch-multiplier=1"
 # Celery would wait as long for more answers than the one there is.
 ONE_WORKER = ("--timeout", str(TIMEOUT), "--destination", WORKER)
 PROBE = '''
@@ -147,11 +145,22 @@ class Service:
         files = str(folder / "started"), str(folder / "until")
         return Hanging(self.send("probe.hang", *files, **options), folder)
 
+    def waiting(self, queue: str) -> int:
+        """How many tasks the broker has that no worker has taken."""
+        with self.sender.connection_for_write() as connection:
+            declared: Any = self.sender.amqp.queues[queue](connection.default_channel)
+            return int(declared.queue_declare(passive=True).message_count)
+
     @contextmanager
     def busy(self, folder: Path) -> Iterator[None]:
         """Until the end of the block the one worker takes no other task, so they wait."""
         hanging = self.hang(folder / "busy")
         hanging.wait_for_run()
+        #{% if cookiecutter.worker_pool == "gevent" %}
+        # This pool has one task more in hand than it runs.
+        self.send("hello.greet", "Ada")
+        wait_until(lambda: not self.waiting("default"), "the worker to take one more task")
+        #{% endif %}
         yield
         hanging.end()
         self.value(hanging.result)

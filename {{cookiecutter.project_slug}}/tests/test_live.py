@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from celery import chain, group
 from celery.exceptions import QueueNotFound
-from live_service import ONE_IN_HAND, Service, running_service, wait_until
+from live_service import Service, running_service, wait_until
 
 from {{ cookiecutter.__package_slug }}.queues import Queue
 
@@ -22,10 +22,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """With a worker that runs one task at a time and has finished one."""
-    with (
-        running_service(tmp_path_factory.mktemp("service")) as service,
-        service.worker(ONE_IN_HAND),
-    ):
+    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
         service.value(service.send("hello.greet", "Ada"))
         yield service
 

@@ -1,13 +1,11 @@
 """RabbitMQ as the broker: confirmed, in quorum queues, and delayed tasks wait in the broker."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from kombu import Connection
 from live_service import Service, kill, running_service, wait_until
 
-from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.queues import Queue
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -19,17 +17,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-def waiting(service: Service, queue: Queue) -> int:
-    with service.sender.connection_for_write() as connection:
-        bound: Any = app.amqp.queues[queue](connection.default_channel)
-        return int(bound.queue_declare(passive=True).message_count)
-
-
 def test_a_delayed_task_reaches_a_queue_that_no_worker_serves_yet(service: Service) -> None:
     with service.worker("--queues", Queue.IO):
         service.value(service.send("hello.greet", "Ada", queue=Queue.IO))
         later = service.send("hello.greet", "Grace", queue=Queue.CPU, countdown=1)
-        wait_until(lambda: waiting(service, Queue.CPU), "the task to be due")
+        wait_until(lambda: service.waiting(Queue.CPU), "the task to be due")
     with service.worker():
         assert service.value(later) == "Hello, Grace!"
 
@@ -40,7 +32,7 @@ def test_a_delayed_task_waits_in_the_broker_while_workers_come_and_go(service: S
         later = service.send("hello.greet", "Grace", countdown=2)
         kill(worker)
 
-    wait_until(lambda: waiting(service, Queue.DEFAULT), "the task to be due")
+    wait_until(lambda: service.waiting(Queue.DEFAULT), "the task to be due")
     with service.worker():
         assert service.value(later) == "Hello, Grace!"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from live_service import ONE_IN_HAND, WORKER, Service, running_service, wait_until
+from live_service import WORKER, Service, running_service, wait_until
 
 from {{ cookiecutter.__package_slug }}.queues import Queue
 from {{ cookiecutter.__package_slug }}.settings import load
@@ -23,10 +23,7 @@ def test_a_certificate_that_would_not_be_verified_is_refused(
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """With a worker that runs one task at a time and has answered."""
-    with (
-        running_service(tmp_path_factory.mktemp("service")) as service,
-        service.worker(ONE_IN_HAND),
-    ):
+    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
         service.value(service.send("hello.greet", "Ada"))
         yield service
 

@@ -10,7 +10,6 @@ import pytest
 from celery.exceptions import TaskRevokedError
 from live_service import (
     CELERY,
-    ONE_IN_HAND,
     ONE_WORKER,
     TIMEOUT,
     WORKER,
@@ -27,10 +26,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """With a worker that runs one task at a time and has answered."""
-    with (
-        running_service(tmp_path_factory.mktemp("service")) as service,
-        service.worker(ONE_IN_HAND),
-    ):
+    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
         service.value(service.send("hello.greet", "Ada"))
         yield service
 
