@@ -149,20 +149,23 @@ class Service:
         """How many tasks the broker has that no worker has taken."""
         with self.sender.connection_for_write() as connection:
             declared: Any = self.sender.amqp.queues[queue](connection.default_channel)
-            return int(declared.queue_declare(passive=True).message_count)
+            return int(declared.queue_declare().message_count)
 
     @contextmanager
     def busy(self, folder: Path) -> Iterator[None]:
         """Until the end of the block the one worker takes no other task, so they wait."""
         hanging = self.hang(folder / "busy")
-        hanging.wait_for_run()
-        #{% if cookiecutter.worker_pool == "gevent" %}
-        # This pool has one task more in hand than it runs.
-        self.send("hello.greet", "Ada")
-        wait_until(lambda: not self.waiting("default"), "the worker to take one more task")
-        #{% endif %}
-        yield
-        hanging.end()
+        try:
+            hanging.wait_for_run()
+            #{% if cookiecutter.worker_pool == "gevent" %}
+            # This pool has one task more in hand than it runs.
+            self.send("hello.greet", "Ada")
+            wait_until(lambda: not self.waiting("default"), "the worker to take one more task")
+            #{% endif %}
+            yield
+        finally:
+            # A task that never ends would fail every test after this one.
+            hanging.end()
         self.value(hanging.result)
 
     @contextmanager
