@@ -1,7 +1,10 @@
-"""Delete the files that belong to options the user did not choose, then say what to type next."""
+"""Delete what belongs to options the user did not choose, make secrets, say what to type next."""
 
 import json
+import re
+import secrets
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +22,7 @@ ONLY_IF = {
         f"{PACKAGE}/rabbitmq_worker.py",
         "tests/test_rabbitmq_broker.py",
     ],
-    ("broker", ("sqs",)): ["tests/test_sqs_broker.py"],
+    ("broker", ("sqs",)): ["tests/test_sqs_broker.py", "compose.sqs.yaml"],
     ("broker", ("redis", "rabbitmq")): [
         "tests/test_remote_control.py",
         "tests/test_gevent_control.py",
@@ -69,7 +72,14 @@ ONLY_IF = {
         "docs/cache.md",
     ],
     ("include_flower", (True,)): ["flowerconfig.py", "tests/test_flower.py"],
-    ("include_docker", (True,)): ["Dockerfile", "compose.yaml", ".dockerignore"],
+    ("include_docker", (True,)): [
+        "Dockerfile",
+        "compose.yaml",
+        "compose.sqs.yaml",
+        ".dockerignore",
+        "docs/containers.md",
+        "tests/test_stack.py",
+    ],
     ("include_examples", (True,)): [
         f"{PACKAGE}/storage.py",
         f"{PACKAGE}/workflows.py",
@@ -108,16 +118,41 @@ def unwanted(answers: Mapping[str, object]) -> set[Path]:
     }
 
 
+def is_kept(answers: Mapping[str, object], project: Path) -> bool:
+    """Whether this is the user's project, and not what cruft compares it with.
+
+    cruft renders again for each check, diff and update, into a temporary folder. What is random
+    would be a difference there. Only cookiecutter's own command says what its output folder is.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
+    return "_output_dir" in answers or temporary not in project.resolve().parents
+
+
+def write_secrets(file: Path, example: str) -> None:
+    """Make up what containers do not start without, unless the user has done so."""
+    if file.exists():
+        return
+    lines = ["# Secrets of this machine, which git ignores. All settings are in .env.example."]
+    for name in re.findall(r"^#(\w+_PASSWORD)=$", example, re.MULTILINE):
+        lines.append(f"{name}={secrets.token_hex(16)}")
+    if "#FLOWER_BASIC_AUTH=" in example:
+        lines.append(f"FLOWER_BASIC_AUTH=admin:{secrets.token_hex(16)}")
+    if Path("compose.sqs.yaml").exists():
+        lines.append("COMPOSE_FILE=compose.yaml:compose.sqs.yaml")
+    file.touch(mode=0o600)
+    file.write_text("\n".join([*lines, ""]), "utf-8")
+
+
 def main() -> None:
     answers = json.loads(r"""{{ cookiecutter | tojson }}""")
     for path in unwanted(answers):
         # A row that names a path that is gone must fail the render, so nothing is forgiven here.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    # cruft renders again for each check, diff and update, and knows no output folder then. Its diff
-    # must hold nothing but the difference.
-    if "_output_dir" not in answers:
+    if not is_kept(answers, Path.cwd()):
         return
+    if answers["include_docker"]:
+        write_secrets(Path(".env"), Path(".env.example").read_text("utf-8"))
     slug = answers["project_slug"]
     print(
         f"\n{slug} is ready. Next:\n\n"

@@ -18,6 +18,18 @@ Render = Callable[[Answers], Path]
 LIVE = covering(1, crossed=("broker", "result_backend", "worker_pool"))
 
 
+def in_containers(answers: Answers) -> Answers:
+    return answers | {"include_docker": True, "python_version": "3.13", "license": "MIT"}
+
+
+def contained(config: pytest.Config) -> list[Answers]:
+    """Each broker and pool once; with --every, each broker with each pool."""
+    crossed = ("broker", "worker_pool") if config.getoption("--every") else ()
+    rows = covering(1, crossed)
+    # What in_containers() makes equal is tested once.
+    return list({label(in_containers(row)): in_containers(row) for row in rows}.values())
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     help = "test every combination of the options instead of a few that cover all pairs"
     parser.addoption("--every", action="store_true", help=help)
@@ -41,6 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ("answers", selected(metafunc.config)),
         ("few_answers", covering(1)),
         ("live_answers", LIVE),
+        ("contained_answers", contained(metafunc.config)),
     ):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, chosen, ids=label, scope="session")

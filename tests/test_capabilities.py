@@ -53,8 +53,8 @@ TESTS = {
         "test_the_pool_is_restarted_when_it_is_told_to",
     ],
     "SIGTERM: what runs finishes": ["test_a_worker_that_is_stopped_finishes_what_it_runs"],
-    "SIGTERM, then SIGQUIT: what runs goes back into its queue": [
-        "test_what_a_worker_leaves_when_it_must_stop_now_is_run_by_the_next_one"
+    "SIGTERM: what takes longer than `SHUTDOWN_TIMEOUT` goes back to the broker": [
+        "test_what_takes_too_long_goes_back_to_the_broker"
     ],
 }
 

@@ -121,12 +121,15 @@ def test_the_example_file_lists_each_setting_with_its_default(
         )
 
         compose = project / "compose.yaml"
-        secrets = re.findall(r"\$\{(\w+)", compose.read_text() if compose.exists() else "")
-        assert listed == dict.fromkeys(secrets, "") | defaults
+        variables = re.findall(
+            r"\$\{(\w+)(?::-([^}]*)|:\?[^}]*|-)\}", compose.read_text() if compose.exists() else ""
+        )
+        assert listed == dict(variables) | defaults
 
 
 SCHEMAS = {
     "compose.yaml": "vendor.compose-spec",
+    "compose.sqs.yaml": "vendor.compose-spec",
     ".github/workflows/ci.yml": "vendor.github-workflows",
     ".github/dependabot.yml": "vendor.dependabot",
 }
@@ -153,6 +156,15 @@ def test_workflows_give_nothing_away(render: Render, name: str) -> None:
     check = [str(Path(sys.executable).with_name("zizmor")), "--offline", "--quiet"]
     done = subprocess.run(
         [*check, *distinct(render, name)], capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_images_are_made_as_their_checker_wants_it(render: Render) -> None:
+    check = str(Path(sys.executable).with_name("hadolint"))
+    done = subprocess.run(
+        [check, *distinct(render, "Dockerfile")], capture_output=True, text=True, timeout=120
     )
 
     assert done.returncode == 0, done.stdout

@@ -219,9 +219,9 @@ def test_a_project_of_plain_cookiecutter_can_be_linked(
 
 
 def files(project: Path) -> dict[str, bytes]:
-    """All that is in the project, but for what git and cruft keep there."""
+    """All that is in the project, but for its secrets and what git and cruft keep there."""
     return {
         str(path.relative_to(project)): path.read_bytes()
         for path in project.rglob("*")
-        if path.is_file() and ".git" not in path.parts and path.name != ".cruft.json"
+        if path.is_file() and ".git" not in path.parts and path.name not in (".cruft.json", ".env")
     }

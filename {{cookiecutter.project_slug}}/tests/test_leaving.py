@@ -1,9 +1,6 @@
 """No task is lost with its worker, whether it is stopped or killed."""
 
-import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,24 +34,6 @@ def test_a_task_whose_worker_is_killed_runs_again(idle: Service, tmp_path: Path)
     with idle.worker() as worker:
         hanging.wait_for_run()
         kill(worker)
-    with idle.worker():
-        hanging.wait_for_run(2)
-        hanging.end()
-        assert idle.value(hanging.result) is None
-
-
-def test_what_a_worker_leaves_when_it_must_stop_now_is_run_by_the_next_one(
-    idle: Service, tmp_path: Path
-) -> None:
-    hanging = idle.hang(tmp_path / "hanging", time_limit=TIMEOUT)
-    with idle.worker() as leaving:
-        hanging.wait_for_run()
-        # What `dev` does, and what is right before a machine is switched off.
-        for number in (signal.SIGTERM, signal.SIGQUIT):
-            leaving.send_signal(number)
-            with suppress(subprocess.TimeoutExpired):
-                leaving.wait(3)
-        kill(leaving)
     with idle.worker():
         hanging.wait_for_run(2)
         hanging.end()

@@ -6,16 +6,16 @@ from pathlib import Path
 from celery import Celery
 
 #{% if cookiecutter.worker_pool != "gevent" and cookiecutter.broker != "rabbitmq" %}
-from . import logs
+from . import logs, stopping
 #{% endif %}
 #{% if cookiecutter.worker_pool == "gevent" and cookiecutter.broker != "rabbitmq" %}
-from . import gevent_pool, logs
+from . import gevent_pool, logs, stopping
 #{% endif %}
 #{% if cookiecutter.worker_pool != "gevent" and cookiecutter.broker == "rabbitmq" %}
-from . import logs, rabbitmq
+from . import logs, rabbitmq, stopping
 #{% endif %}
 #{% if cookiecutter.worker_pool == "gevent" and cookiecutter.broker == "rabbitmq" %}
-from . import gevent_pool, logs, rabbitmq
+from . import gevent_pool, logs, rabbitmq, stopping
 #{% endif %}
 from .broker import QUEUES, TRANSPORT_OPTIONS
 from .queues import ROUTES, Queue
@@ -91,12 +91,18 @@ app.conf.update(
     # Flower sees only what workers tell it. Telling is extra work for every task.
     worker_send_task_events=True,
     #{% endif %}
+    # Each gives signs of life, and a second beat waits instead of sending everything twice.
+    worker_consumer=f"{__package__}.consumer:Consumer",
+    beat_scheduler=f"{__package__}.beat:Scheduler",
+    # Seconds; the default, five minutes, would let a beat that hangs look healthy for as long.
+    beat_max_loop_interval=10,
     beat_schedule=SCHEDULE,
     # A beat that is killed must not fire again what it had fired.
     beat_sync_every=1,
 )
 
 logs.connect()
+stopping.connect()
 #{% if cookiecutter.broker == "rabbitmq" %}
 rabbitmq.connect(app)
 #{% endif %}

@@ -1,5 +1,7 @@
 """How a worker of the gevent pool acknowledges a task."""
 
+from typing import Any
+
 from celery.worker.request import Request
 
 
@@ -9,6 +11,13 @@ class KeptRequest(Request):
     Celery takes a killed greenlet for one that has succeeded, and would acknowledge the task.
     """
 
+    _is_kept = False
+
+    def cancel(self, *args: Any, **options: Any) -> None:
+        # Before Celery's own mark, which it sets only after the greenlet had time to end.
+        self._is_kept = True
+        super().cancel(*args, **options)
+
     def acknowledge(self) -> None:
-        if not self._already_cancelled:  # type: ignore[attr-defined]
+        if not self._is_kept:
             super().acknowledge()

@@ -3,9 +3,7 @@
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-#{% if cookiecutter.include_examples %}
 from pathlib import Path
-#{% endif %}
 from typing import Any, Literal, Self
 #{% if cookiecutter.broker == "sqs" or "redis" == cookiecutter.broker == cookiecutter.result_backend %}
 from urllib.parse import urlsplit
@@ -123,6 +121,12 @@ class Settings(BaseSettings):
     # when the queues were made. A longer countdown makes a task run several times.
     #{% endif %}
     visibility_timeout: int = Field(default={{ cookiecutter._brokers[cookiecutter.broker].visibility_timeout }}, gt=0)
+
+    # Seconds that running tasks may take once a worker is told to stop. What is not done by then
+    # goes back to the broker. Who kills the worker must wait a little longer.
+    shutdown_timeout: float = Field(default=20, ge=0)
+    # Where a worker and beat give signs of life, if they do: see docs/deployment.md.
+    health_dir: Path | None = None
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # auto: console on a terminal, json elsewhere.

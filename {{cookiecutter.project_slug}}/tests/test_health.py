@@ -1,0 +1,53 @@
+"""Files tell how a worker and beat are, without asking them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from {{ cookiecutter.__package_slug }} import health
+from {{ cookiecutter.__package_slug }}.settings import settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one that HEALTH_DIR names."""
+    changed = settings.model_copy(update={"health_dir": tmp_path / "health"})
+    monkeypatch.setattr(health, "settings", changed)
+    (tmp_path / "health").mkdir()
+    return tmp_path / "health"
+
+
+def test_a_sign_of_life_is_a_new_file(folder: Path) -> None:
+    health.sign(health.READY)
+
+    assert [file.name for file in folder.iterdir()] == ["ready"]
+
+
+def test_a_sign_that_cannot_be_given_does_not_stop_the_work(folder: Path) -> None:
+    folder.rmdir()
+
+    health.sign(health.ALIVE)
+
+
+def test_nothing_is_written_unless_somebody_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    health.sign(health.ALIVE)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_looks_for_the_broker_is_alive(folder: Path) -> None:
+    asked: list[bool] = []
+    patience: dict[str, Any] = {"max_retries": 1, "interval_start": 0.01}
+    with Connection("redis://127.0.0.1:1") as connection:
+        health.sign_while_connecting(connection)
+        with pytest.raises(OperationalError):
+            connection.ensure_connection(callback=lambda: asked.append(True), **patience)
+
+    assert [file.name for file in folder.iterdir()] == ["alive"]
+    assert asked

@@ -1,0 +1,352 @@
+"""The containers of compose.yaml start, work, survive restarts, and stop without losing a task."""
+
+#{% if cookiecutter.include_flower %}
+import base64
+#{% endif %}
+import json
+import os
+import re
+import secrets
+import shutil
+#{% if cookiecutter.include_flower %}
+import socket
+#{% endif %}
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+#{% if cookiecutter.include_flower %}
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+#{% endif %}
+
+import pytest
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+
+PACKAGE = "{{ cookiecutter.__package_slug }}"
+PROJECT = Path(__file__).parents[1]
+# Seconds. A machine that is busy with other things must not fail a test.
+TIMEOUT = 240
+NOT_COPIED = shutil.ignore_patterns(".venv", ".git", ".dev", ".*_cache", "__pycache__", ".env")
+PROBE = '''
+"""The service, with tasks that show what becomes of them, and a schedule that does not let wait."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from {{ cookiecutter.__package_slug }}.celery import app
+
+DATA = Path("data")
+app.conf.beat_schedule = {"tick": {"task": "probe.write", "schedule": 1, "args": ("ticks", "tick")}}
+
+
+@app.task(name="probe.write", queue="default")
+def write(file, line):
+    with (DATA / file).open("a") as lines:
+        lines.write(f"{line}\\n")
+
+
+@app.task(name="probe.hang", queue="default")
+def hang(started, until):
+    write(started, os.getpid())
+    while not (DATA / until).exists():
+        time.sleep(0.01)
+
+
+def produce(count):
+    for number in range(count):
+        while True:
+            try:
+                app.send_task("probe.write", ("done", str(number)), queue="default")
+            except Exception as error:
+                print(repr(error), file=sys.stderr, flush=True)
+                time.sleep(0.1)
+            else:
+                break
+        write("accepted", number)
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    produce(int(sys.argv[1]))
+'''
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The project's containers, and a folder in which their tasks write."""
+
+    folder: Path
+    data: Path
+    environment: dict[str, str]
+
+    def docker(self, *arguments: str, code: int = 0) -> str:
+        """What the command prints."""
+        ran = subprocess.run(
+            ["docker", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT * 2,
+        )
+        assert ran.returncode == code, f"{arguments}\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
+        return ran.stdout if code == 0 else ran.stderr
+
+    def compose(self, *arguments: str, code: int = 0) -> str:
+        return self.docker("compose", *arguments, code=code)
+
+    def log(self, container: str) -> str:
+        command = ["docker", "logs", container]
+        # The service writes to standard error, which Docker keeps apart.
+        return subprocess.check_output(
+            command, env=self.environment, stderr=subprocess.STDOUT, text=True
+        )
+
+    def services(self) -> set[str]:
+        """Those that run, without what stands in for another server on this machine only."""
+        running = self.compose("ps", "--services", "--status=running").split()
+        own = self.compose("--file=compose.yaml", "config", "--services").split()
+        return {*running} & {*own}
+
+    def container(self, service: str) -> str:
+        return self.compose("ps", "--quiet", service).split()[0]
+
+    def send(self, task: str, *arguments: str) -> None:
+        """Through a container of the service, as the broker is not published."""
+        code = f"import probe; probe.app.send_task({task!r}, {arguments!r}, queue='default')"
+        self.compose("exec", "-T", "worker", "python", "-c", code)
+
+    def lines(self, file: str) -> list[str]:
+        path = self.data / file
+        return path.read_text().split() if path.exists() else []
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {TIMEOUT} s for {what}")
+        time.sleep(0.1)
+
+
+#{% if cookiecutter.include_flower %}
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+#{% endif %}
+def needed_secrets() -> list[str]:
+    """The names without which compose.yaml does not start."""
+    return sorted(set(re.findall(r"\$\{(\w+):\?", (PROJECT / "compose.yaml").read_text())))
+
+
+def engine_runs() -> bool:
+    docker = shutil.which("docker")
+    if docker is None:
+        return False
+    return subprocess.run([docker, "info"], capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A copy of the project whose containers are up, until the last test has ended."""
+    if not engine_runs():
+        reason = "Docker Engine must run for this"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("stack") / "project"
+    shutil.copytree(PROJECT, folder, ignore=NOT_COPIED)
+    data = folder / "test-data"
+    data.mkdir()
+    # Whoever the container's user is.
+    data.chmod(0o777)
+    (folder / "probe.py").write_text(PROBE)
+    worker = ["celery", "-A", "probe", "worker"{{ cookiecutter._pools[cookiecutter.worker_pool].argument }}]
+    beat = ["celery", "-A", "probe", "beat", "--schedule=schedule/beat", "--pidfile=", "-l", "INFO"]
+    probe = f"{folder}/probe.py:/app/probe.py:ro"
+    changed = {
+        "worker": {
+            "command": worker,
+            "volumes": [probe, f"{data}:/app/data"],
+            "environment": {
+                "SHUTDOWN_TIMEOUT": "3",
+                "TASK_TIME_LIMIT": "20",
+                "VISIBILITY_TIMEOUT": "${VISIBILITY_TIMEOUT:-3600}",
+            },
+        },
+        "beat": {"command": beat, "volumes": [probe]},
+    }
+    (folder / "compose.test.yaml").write_text(json.dumps({"services": changed}))
+    # Later ones change what earlier ones say.
+    files = sorted((file.name for file in folder.glob("compose*.yaml")), key="compose.yaml".__ne__)
+    stack = Stack(
+        folder,
+        data,
+        os.environ
+        | {name: f"admin:{secrets.token_hex(8)}" for name in needed_secrets() if "AUTH" in name}
+        | {name: secrets.token_hex(8) for name in needed_secrets() if "AUTH" not in name}
+        | {
+            "COMPOSE_PROJECT_NAME": f"test-{folder.parent.name}-{secrets.token_hex(3)}",
+            "COMPOSE_FILE": ":".join(files),
+            #{% if cookiecutter.include_flower %}
+            "FLOWER_PORT": str(free_port()),
+            #{% endif %}
+        },
+    )
+    try:
+        stack.compose("up", "--build", "--wait", "--wait-timeout", str(TIMEOUT))
+        yield stack
+    finally:
+        sys.stderr.write(stack.compose("logs", "--tail", "30"))
+        stack.compose("down", "--volumes", "--timeout", "1")
+
+
+def test_a_missing_secret_is_named(stack: Stack) -> None:
+    for name in needed_secrets():
+        without = {key: value for key, value in stack.environment.items() if key != name}
+        refusal = Stack(stack.folder, stack.data, without).compose("config", code=15)
+        assert name in refusal
+
+
+def test_a_task_is_done(stack: Stack) -> None:
+    stack.send("probe.write", "one", "line")
+
+    wait_until(lambda: stack.lines("one") == ["line"], "the task's line")
+
+
+def test_nobody_is_root_or_can_change_the_program(stack: Stack) -> None:
+    look = "id -u; grep -E '^(CapEff|NoNewPrivs)' /proc/1/status; touch /x || true"
+    for service in stack.services():
+        user, *powers = stack.compose("exec", "-T", service, "sh", "-c", look).split()
+
+        assert user != "0", service
+        assert powers == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"], service
+
+
+def test_the_image_holds_no_secret_and_no_tool_to_build(stack: Stack) -> None:
+    look = "ls -a; env; command -v uv gcc; true"
+    image = "--entrypoint=sh", "{{ cookiecutter.project_slug }}"
+    found = stack.docker("run", "--rm", *image, "-c", look)
+
+    assert ".env\n" not in found
+    assert "PASSWORD" not in found
+    assert not re.search("/(uv|gcc)$", found, re.MULTILINE)
+
+
+def test_only_this_machine_can_reach_a_port(stack: Stack) -> None:
+    ports = json.loads(f"[{','.join(stack.compose('ps', '--format=json').splitlines())}]")
+    published = {
+        publisher["URL"]
+        for container in ports
+        for publisher in container["Publishers"] or []
+        if publisher["PublishedPort"]
+    }
+
+    assert published <= {"127.0.0.1"}
+#{% if cookiecutter.include_flower %}
+
+
+def test_flower_answers_only_with_the_password(stack: Stack) -> None:
+    page = Request(f"http://127.0.0.1:{stack.environment['FLOWER_PORT']}/workers")
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(page, timeout=TIMEOUT)
+
+    login = base64.b64encode(stack.environment["FLOWER_BASIC_AUTH"].encode()).decode()
+    page.add_header("Authorization", f"Basic {login}")
+    with urlopen(page, timeout=TIMEOUT) as answer:
+        assert answer.status == 200
+#{% endif %}
+
+
+def test_beat_sends_what_is_due(stack: Stack) -> None:
+    wait_until(lambda: len(stack.lines("ticks")) >= 2, "two ticks")
+
+
+def test_a_second_beat_waits_and_takes_over(stack: Stack) -> None:
+    first = stack.container("beat")
+    stack.compose("up", "--wait", "--no-recreate", "--scale=beat=2", "beat")
+    second = next(name for name in stack.compose("ps", "-q", "beat").split() if name != first)
+
+    wait_until(lambda: "this one waits" in stack.log(second), "the second beat to wait")
+    sent = len(stack.lines("ticks"))
+    wait_until(lambda: len(stack.lines("ticks")) > sent + 1, "two more ticks")
+    assert "Sending due task" not in stack.log(second)
+    stack.docker("kill", first)
+    wait_until(lambda: "Sending due task" in stack.log(second), "the second beat to take over")
+    stack.compose("up", "--wait", "--scale=beat=1", "beat")
+
+
+def test_workers_are_added_and_taken_away(stack: Stack) -> None:
+    stack.compose("up", "--wait", "--no-recreate", "--scale=worker=3", "worker")
+    assert len(stack.compose("ps", "-q", "worker").split()) == 3
+
+    stack.send("probe.write", "spread", "line")
+    wait_until(lambda: stack.lines("spread"), "the task's line")
+    stack.compose("up", "--wait", "--no-recreate", "--scale=worker=1", "worker")
+
+
+def test_what_a_stopped_worker_had_begun_is_done_by_the_next(stack: Stack) -> None:
+    stack.send("probe.hang", "started", "until")
+    wait_until(lambda: stack.lines("started"), "the task to begin")
+    container = stack.container("worker")
+
+    stack.compose("stop", "worker")
+    state = json.loads(stack.docker("inspect", container))[0]["State"]
+    assert state["ExitCode"] == 0, "the worker had to be killed"
+
+    stack.compose("start", "worker")
+    wait_until(lambda: len(stack.lines("started")) == 2, "the task to begin again")
+    (stack.data / "until").touch()
+
+
+def test_no_task_is_lost_while_each_container_is_restarted(stack: Stack) -> None:
+    sent = 400
+    # What a worker holds when its broker is gone comes back after this time.
+    stack.environment["VISIBILITY_TIMEOUT"] = "30"
+    stack.compose("up", "--wait")
+    producer = ["docker", "compose", "run", "--rm", "-T", "--no-deps", "worker"]
+    with subprocess.Popen(
+        [*producer, "python", "probe.py", str(sent)], cwd=stack.folder, env=stack.environment
+    ) as producing:
+        wait_until(lambda: stack.lines("accepted"), "the first task to be sent")
+        for service in stack.services():
+            stack.compose("restart", service)
+        producing.wait(TIMEOUT)
+    stack.compose("up", "--wait")
+
+    assert len(stack.lines("accepted")) == sent
+    wait_until(lambda: set(stack.lines("accepted")) <= set(stack.lines("done")), "all tasks")
+
+
+def test_watch_brings_changed_code_into_the_containers(stack: Stack) -> None:
+    code = f"{PACKAGE}/jobs/hello.py"
+    seen = ["exec", "-T", "worker", "grep", "-c", "Good morning", code]
+    with subprocess.Popen(
+        ["docker", "compose", "watch", "--no-up"],
+        cwd=stack.folder,
+        env=stack.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as watching:
+        assert watching.stdout
+        try:
+            next(line for line in watching.stdout if "atch" in line)
+            old = (stack.folder / code).read_text()
+            (stack.folder / code).write_text(old.replace("Hello", "Good morning"))
+            wait_until(lambda: is_done(stack, *seen), "the change to arrive")
+        finally:
+            watching.terminate()
+
+
+def is_done(stack: Stack, *arguments: str) -> bool:
+    command = ["docker", "compose", *arguments]
+    ran = subprocess.run(command, cwd=stack.folder, env=stack.environment, capture_output=True)
+    return ran.returncode == 0
