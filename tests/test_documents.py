@@ -21,8 +21,8 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DEV_READY = "ready. In another terminal"
 LASTING = {
     r" dev$": DEV_READY,
-    r" worker\b": " ready.",
-    r" beat\b": "beat: Starting",
+    r"\bcelery .* worker\b": " ready.",
+    r"\bcelery .* beat\b": "beat: Starting",
 }
 TIMEOUT = 120
 

@@ -42,6 +42,7 @@ WIRING = {
     ".github/dependabot.yml",
     ".github/workflows/ci.yml",
     "README.md",
+    "compose.sqs.yaml",
     "compose.yaml",
     "docs/celery.md",
     "docs/containers.md",
