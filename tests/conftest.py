@@ -48,6 +48,16 @@ def selected(config: pytest.Config) -> list[Answers]:
     return every()[number - 1 :: parts]
 
 
+def asked_for(session: pytest.Session, fixture: str) -> list[Answers]:
+    """The combinations that this run has tests of, which `-k` may make fewer."""
+    found: dict[str, Answers] = {}
+    for item in session.items:
+        parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+        if fixture in parameters:
+            found[label(parameters[fixture])] = parameters[fixture]
+    return list(found.values())
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, chosen in (
         ("answers", selected(metafunc.config)),
@@ -88,7 +98,9 @@ def project(answers: Answers, render: Render) -> Path:
 
 @pytest.fixture(scope="session")
 def superset(render: Render) -> Superset:
-    return Superset(line for answers in every() for line in requirements(render(answers)))
+    # Whether a package is needed hangs on three answers at most. With four, one would be missing
+    # here, and the tests of the projects that need it would fail.
+    return Superset(line for answers in covering(3) for line in requirements(render(answers)))
 
 
 @pytest.fixture(scope="session")

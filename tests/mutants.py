@@ -9,6 +9,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,8 @@ PLACES = {"<project>": PROJECT, "<package>": PROJECT + "/{{cookiecutter.__packag
 # Only what pytest says of a test; a file that cannot be collected has no `::`.
 VERDICT = re.compile(r"^(?:FAILED|ERROR) tests/(\S+::.+?)(?: - .*)?$", re.MULTILINE)
 END_OF_OUTPUT = 3000
+# One of them often waits for a worker.
+AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -101,16 +104,31 @@ def test(watching: Sequence[Mutant], planted: Mutant | None) -> tuple[int, str]:
         return done.returncode, done.stdout
 
 
-def try_out(mutant: Mutant) -> str:
-    """What became of a mutant: the test that caught it, or else why it counts as not caught."""
+def try_out(mutant: Mutant) -> bool:
+    """Whether a mutant was caught. Prints by which test, or else why it counts as not caught."""
+    started = time.monotonic()
     status, output = test([mutant], mutant)
-    if status == 0:
-        return "SURVIVED"
     verdicts = VERDICT.findall(output)
-    if status == 1 and verdicts and mutant.says in output:
-        return f"caught by {verdicts[-1]}"
-    print(output[-END_OF_OUTPUT:])
-    return f"UNCLEAR: the tests end with {status}, but do not say: {mutant.says}"
+    caught = status == 1 and bool(verdicts) and mutant.says in output
+    if caught:
+        outcome = f"caught by {verdicts[-1]}"
+    elif status == 0:
+        outcome = "SURVIVED"
+    else:
+        outcome = f"UNCLEAR: the tests end with {status}, but do not say: {mutant.says}"
+        outcome += f"\n{output[-END_OF_OUTPUT:]}"
+    print(f"{time.monotonic() - started:4.0f} s  {mutant.name}: {outcome}", flush=True)
+    return caught
+
+
+def holds_without(watching: Sequence[Mutant]) -> bool:
+    """Whether the tests that watch for these mutants pass: what fails anyway catches none."""
+    status, output = test(watching, None)
+    if status:
+        print(f"Without any fault the tests fail:\n{output[-END_OF_OUTPUT:]}")
+    else:
+        print(f"without a fault: {output.splitlines()[-1]}", flush=True)
+    return status == 0
 
 
 def main() -> int:
@@ -130,20 +148,12 @@ def main() -> int:
             copy(Path(scratch))
             replace_once(mutant.path(Path(scratch)), mutant.old, mutant.new)
 
-    # What fails without a fault catches none.
-    for narrowed in (False, True):
-        if watching := [mutant for mutant in chosen if bool(mutant.inside) is narrowed]:
-            status, output = test(watching, None)
-            if status:
-                sys.exit(f"Without any fault the tests fail:\n{output[-END_OF_OUTPUT:]}")
-            print(f"without a fault: {output.splitlines()[-1]}", flush=True)
-
-    caught = 0
-    for mutant in chosen:
-        started = time.monotonic()
-        outcome = try_out(mutant)
-        caught += outcome.startswith("caught")
-        print(f"{mutant.name}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
+    whole = [mutant for mutant in chosen if not mutant.inside]
+    narrowed = [mutant for mutant in chosen if mutant.inside]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        if not all(threads.map(holds_without, filter(None, (whole, narrowed)))):
+            return 1
+        caught = sum(threads.map(try_out, chosen))
     print(f"{caught} of {len(chosen)} mutants caught")
     return int(caught < len(chosen))
 

@@ -27,7 +27,7 @@ from combinations import (
     is_possible,
     label,
 )
-from conftest import Render, selected
+from conftest import Render, asked_for
 from environments import Superset, requirements
 from packaging.requirements import Requirement
 from post_gen_project import ONLY_IF, PACKAGE, unwanted
@@ -112,7 +112,7 @@ def template_files() -> set[str]:
 @pytest.fixture(scope="session")
 def lint(request: pytest.FixtureRequest, render: Render, superset: Superset) -> dict[str, str]:
     """What ruff says of each project, from one run over all of them."""
-    projects = [render(answers) for answers in selected(request.config)]
+    projects = [render(answers) for answers in asked_for(request.session, "answers")]
     root = os.path.commonpath(projects)
     found: dict[str, str] = {}
     for command in (("check", "--output-format=concise"), ("format", "--check")):
@@ -133,7 +133,7 @@ def types(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[TypeChecks]:
     checks = TypeChecks(superset, tmp_path_factory.mktemp("types"))
-    checks.submit(render(answers) for answers in selected(request.config))
+    checks.submit(render(answers) for answers in asked_for(request.session, "answers"))
     yield checks
     checks.close()
 

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 
 import pytest
 from combinations import Answers, covering, label
-from conftest import LIVE, Render, selected
+from conftest import Render, asked_for
 from servers import Servers
 from suites import Outcome, Suites
 
@@ -17,12 +17,14 @@ def outcomes(request: pytest.FixtureRequest, render: Render, suites: Suites) -> 
     """All suites are started at once, so that every core has work."""
     return {
         label(answers): suites.submit(render(answers), "-m", "not live and not stack")
-        for answers in selected(request.config)
+        for answers in asked_for(request.session, "answers")
     }
 
 
 @pytest.fixture(scope="session")
-def live_outcomes(render: Render, suites: Suites, servers: Servers) -> Outcomes:
+def live_outcomes(
+    request: pytest.FixtureRequest, render: Render, suites: Suites, servers: Servers
+) -> Outcomes:
     return {
         label(answers): suites.submit(
             render(answers),
@@ -30,7 +32,7 @@ def live_outcomes(render: Render, suites: Suites, servers: Servers) -> Outcomes:
             "live",
             **servers.needed_by(answers),
         )
-        for answers in LIVE
+        for answers in asked_for(request.session, "live_answers")
     }
 
 
