@@ -25,6 +25,7 @@ ONLY_IF = {
     ("broker", ("sqs",)): ["tests/test_sqs_broker.py", "compose.sqs.yaml"],
     ("broker", ("redis", "rabbitmq")): [
         "tests/test_remote_control.py",
+        "tests/test_signs_of_life.py",
         "tests/test_gevent_control.py",
         "tests/test_prefork_control.py",
     ],
