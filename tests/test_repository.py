@@ -196,6 +196,18 @@ def test_compose_depends_only_on_services_that_exist(render: Render) -> None:
             assert set(service.get("depends_on", ())) <= compose["services"].keys()
 
 
+def test_a_container_is_killed_only_after_its_worker_has_given_back_its_tasks(
+    render: Render,
+) -> None:
+    project = render(covering()[0])
+    compose = yaml.safe_load((project / "compose.yaml").read_text())
+    example = (project / ".env.example").read_text()
+    (patience,) = re.findall(r"^#SHUTDOWN_TIMEOUT=(\S+)$", example, re.MULTILINE)
+
+    grace = int(compose["services"]["worker"]["stop_grace_period"].removesuffix("s"))
+    assert grace >= float(patience) + 10
+
+
 @pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]])
 def test_our_own_code_is_clean(command: list[str]) -> None:
     done = subprocess.run(
