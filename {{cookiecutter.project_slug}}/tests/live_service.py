@@ -46,6 +46,15 @@ WORKER = "probed@localhost"
 TIMEOUT = 60
 # Celery would wait as long for more answers than the one there is.
 ONE_WORKER = ("--timeout", str(TIMEOUT), "--destination", WORKER)
+#{% if cookiecutter.broker == "sqs" %}
+# The shortest SHUTDOWN_TIMEOUT: a request for messages that is still open, for up to ten seconds,
+# would take again what a worker gives back.
+SHORTEST_STOP = "12"
+#{% endif %}
+#{% if cookiecutter.broker != "sqs" %}
+# The shortest SHUTDOWN_TIMEOUT.
+SHORTEST_STOP = "0.5"
+#{% endif %}
 PROBE = '''
 """Tasks that show what the worker does with them."""
 

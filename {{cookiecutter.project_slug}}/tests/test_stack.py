@@ -176,7 +176,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "command": worker,
             "volumes": [probe, f"{data}:/app/data"],
             "environment": {
+                #{% if cookiecutter.broker == "sqs" %}
+                # Longer than a request for messages, which would take again what is given back.
+                "SHUTDOWN_TIMEOUT": "12",
+                #{% endif %}
+                #{% if cookiecutter.broker != "sqs" %}
                 "SHUTDOWN_TIMEOUT": "3",
+                #{% endif %}
                 "TASK_TIME_LIMIT": "20",
                 "VISIBILITY_TIMEOUT": "${VISIBILITY_TIMEOUT:-3600}",
             },

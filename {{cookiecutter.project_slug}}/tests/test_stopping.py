@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_service import TIMEOUT, Service, running_service, wait_until
+from live_service import SHORTEST_STOP, TIMEOUT, Service, running_service, wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Whose workers give running tasks a moment. Its broker would miss a lost one for an hour."""
-    with running_service(tmp_path_factory.mktemp("hasty"), SHUTDOWN_TIMEOUT="0.5") as service:
+    patience = {"SHUTDOWN_TIMEOUT": SHORTEST_STOP}
+    with running_service(tmp_path_factory.mktemp("hasty"), **patience) as service:
         yield service
 
 
