@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from kombu.exceptions import OperationalError
 
+from {{ cookiecutter.__package_slug }} import beat
 from {{ cookiecutter.__package_slug }}.beat import TRY_AGAIN_AFTER, Scheduler
 
 
@@ -18,12 +20,15 @@ class Beat(Scheduler):
 
     def __init__(self, folder: Path) -> None:
         self.sent: list[str] = []
+        self.failures: list[Exception] = []
         app = Celery(broker="memory://", set_as_current=False)
         app.conf.beat_sync_every = 1
         app.conf.beat_schedule = {"every hour": {"task": "tick", "schedule": timedelta(hours=1)}}
         super().__init__(app=app, schedule_filename=str(folder / "beat"))
 
     def send_task(self, *args: Any, **options: Any) -> None:
+        if self.failures:
+            raise self.failures.pop()
         self.sent.append(args[0])
 
     def make_due(self) -> None:
@@ -55,6 +60,25 @@ def test_a_second_beat_waits(first: Beat, tmp_path: Path) -> None:
         first.tick()
 
     assert (first.sent, second.sent) == (["tick", "tick"], [])
+
+
+def test_what_becomes_due_while_the_broker_is_away_is_sent_later(
+    first: Beat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beat, "TRY_AGAIN_AFTER", 0.01)
+    first.failures = [OperationalError("away"), OperationalError("away")]
+    first.make_due()
+    first.tick()
+
+    assert first.sent == ["tick", "tick"]
+
+
+def test_a_task_that_cannot_be_sent_does_not_hold_up_the_others(first: Beat) -> None:
+    first.failures = [ValueError("no such queue")]
+    first.make_due()
+    first.tick()
+
+    assert first.sent == ["tick"]
 
 
 def test_the_next_beat_does_not_repeat_what_was_sent(first: Beat, tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 import fcntl
 import logging
 import os
+import time
 from typing import Any
 
-from celery.beat import PersistentScheduler
+from celery.beat import PersistentScheduler, SchedulingError
+from kombu.exceptions import OperationalError
 
 from . import health
 
-# Seconds between two tries to take the place of another beat.
+# Seconds between two tries to take the place of another beat, or to reach the broker.
 TRY_AGAIN_AFTER = 1.0
 
 logger = logging.getLogger(__name__)
@@ -31,11 +33,27 @@ class Scheduler(PersistentScheduler):
     def tick(self, *args: Any, **options: Any) -> float:
         """Send what is due. Returns the seconds until there is more to do."""
         health.sign(health.ALIVE)
+        seconds = TRY_AGAIN_AFTER
+        if self._sends or self._take_over():
+            seconds = super().tick(*args, **options)
         health.sign(health.READY)
-        if not self._sends and not self._take_over():
-            return TRY_AGAIN_AFTER
-        seconds: float = super().tick(*args, **options)
         return seconds
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send a task, however long the broker is away: Celery would count a lost one as sent."""
+        while True:
+            try:
+                self.apply_async(entry, producer=producer, advance=False)
+            except SchedulingError as failure:
+                logger.error("%s", failure)
+                # Any other mistake would be made again, and hold up all that is due after it.
+                if not isinstance(failure.__context__, OperationalError):
+                    return
+            else:
+                logger.info("sent %s, which was due", entry.name)
+                return
+            health.sign(health.ALIVE)
+            time.sleep(TRY_AGAIN_AFTER)
 
     def _take_over(self) -> bool:
         is_first_try = self._lock is None

@@ -63,7 +63,11 @@ def _remember(sender: Any, **_: Any) -> None:
 def _give_back() -> None:
     # A connection that is closed leaves its unfinished tasks with the broker. Then nothing but the
     # end of the process ends a thread, and Celery would wait for it.
-    for consumer in _consumers:
-        consumer.connection.close()
-    os._exit(os.EX_OK)
+    try:
+        for consumer in _consumers:
+            # It has none while it looks for its broker.
+            if consumer.connection is not None:
+                consumer.connection.close()
+    finally:
+        os._exit(os.EX_OK)
 #{% endif %}
