@@ -16,7 +16,7 @@ Outcomes = dict[str, Future[Outcome]]
 def outcomes(request: pytest.FixtureRequest, render: Render, suites: Suites) -> Outcomes:
     """All suites are started at once, so that every core has work."""
     return {
-        label(answers): suites.submit(render(answers), "-m", "not live and not stack")
+        label(answers): suites.submit(render(answers))
         for answers in asked_for(request.session, "answers")
     }
 
