@@ -45,6 +45,8 @@ ONLY_IF = {
         "tests/test_prefork_control.py",
     ],
     ("worker_pool", ("threads", "gevent")): ["tests/test_one_process_pool.py"],
+    ("worker_pool", ("threads",)): [f"{PACKAGE}/thread_pool.py"],
+    ("worker_pool", ("prefork", "gevent")): [f"{PACKAGE}/stopping.py"],
     ("worker_pool", ("gevent",)): [
         f"{PACKAGE}/gevent_pool.py",
         f"{PACKAGE}/gevent_request.py",

@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_sign_of_life_is_a_new_file(folder: Path) -> None:
     health.sign(health.READY)
 
-    assert [file.name for file in folder.iterdir()] == ["ready"]
+    assert (folder / "ready").exists()
 
 
 def test_a_sign_that_cannot_be_given_does_not_stop_the_work(folder: Path) -> None:
@@ -49,5 +49,5 @@ def test_who_looks_for_the_broker_is_alive(folder: Path) -> None:
         with pytest.raises(OperationalError):
             connection.ensure_connection(callback=lambda: asked.append(True), **patience)
 
-    assert [file.name for file in folder.iterdir()] == ["alive"]
+    assert (folder / "alive").exists()
     assert asked

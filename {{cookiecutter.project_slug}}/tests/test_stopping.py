@@ -9,7 +9,7 @@ from live_service import SHORTEST_STOP, TIMEOUT, Service, running_service, wait_
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Whose workers give running tasks a moment. Its broker would miss a lost one for an hour."""
     patience = {"SHUTDOWN_TIMEOUT": SHORTEST_STOP}

@@ -5,14 +5,20 @@ from pathlib import Path
 
 from celery import Celery
 
-#{% if cookiecutter.worker_pool != "gevent" and cookiecutter.broker != "rabbitmq" %}
+#{% if cookiecutter.worker_pool == "prefork" and cookiecutter.broker != "rabbitmq" %}
 from . import logs, stopping
+#{% endif %}
+#{% if cookiecutter.worker_pool == "threads" and cookiecutter.broker != "rabbitmq" %}
+from . import logs
 #{% endif %}
 #{% if cookiecutter.worker_pool == "gevent" and cookiecutter.broker != "rabbitmq" %}
 from . import gevent_pool, logs, stopping
 #{% endif %}
-#{% if cookiecutter.worker_pool != "gevent" and cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.worker_pool == "prefork" and cookiecutter.broker == "rabbitmq" %}
 from . import logs, rabbitmq, stopping
+#{% endif %}
+#{% if cookiecutter.worker_pool == "threads" and cookiecutter.broker == "rabbitmq" %}
+from . import logs, rabbitmq
 #{% endif %}
 #{% if cookiecutter.worker_pool == "gevent" and cookiecutter.broker == "rabbitmq" %}
 from . import gevent_pool, logs, rabbitmq, stopping
@@ -57,7 +63,7 @@ app.conf.update(
     worker_prefetch_multiplier=2,
     #{% endif %}
     #{% if cookiecutter.worker_pool == "threads" %}
-    worker_pool="threads",
+    worker_pool=f"{__package__}.thread_pool:TaskPool",
     #{% endif %}
     worker_concurrency=settings.worker_concurrency,
     # A task without a limit of its own may not hold its place for ever.
@@ -102,7 +108,9 @@ app.conf.update(
 )
 
 logs.connect()
+#{% if cookiecutter.worker_pool != "threads" %}
 stopping.connect()
+#{% endif %}
 #{% if cookiecutter.broker == "rabbitmq" %}
 rabbitmq.connect(app)
 #{% endif %}
