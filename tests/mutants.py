@@ -74,6 +74,8 @@ def copy(folder: Path) -> None:
     for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
+    # A test takes what git knows of the template.
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     # By its name here: what tests add to it must not lead through a copy that is gone by then.
     shared = str((ROOT / ".cache").resolve())
     replace_once(folder / "tests/environments.py", CACHE, f"CACHE = Path({shared!r})")
@@ -87,8 +89,9 @@ def test(watching: Sequence[Mutant], planted: Mutant | None) -> tuple[int, str]:
         if planted:
             replace_once(planted.path(folder), planted.old, planted.new)
         if inside := " or ".join(sorted({mutant.inside for mutant in watching if mutant.inside})):
+            settings = folder / PROJECT / "pyproject.toml"
             options = f'addopts = ["-k", "{inside}", '
-            replace_once(folder / PROJECT / "pyproject.toml", "addopts = [", options)
+            settings.write_text(settings.read_text("utf-8").replace("addopts = [", options))
         tests = sorted({f"tests/{mutant.test}" for mutant in watching})
         expression = " or ".join(sorted({mutant.expression() for mutant in watching}))
         command = ["-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", "-k", expression]

@@ -264,6 +264,8 @@ def test_only_this_machine_can_reach_a_port(stack: Stack) -> None:
 
 
 def test_flower_answers_only_with_the_password(stack: Stack) -> None:
+    # A test before this one may have started it again.
+    stack.compose("up", "--wait", "flower")
     page = Request(f"http://127.0.0.1:{stack.environment['FLOWER_PORT']}/workers")
     with pytest.raises(HTTPError, match="401"):
         urlopen(page, timeout=TIMEOUT)
