@@ -63,6 +63,7 @@ app.conf.update(
     worker_prefetch_multiplier=2,
     #{% endif %}
     #{% if cookiecutter.worker_pool == "threads" %}
+    # Celery's own would wait for its tasks without an end when the worker must stop.
     worker_pool=f"{__package__}.thread_pool:TaskPool",
     #{% endif %}
     worker_concurrency=settings.worker_concurrency,
