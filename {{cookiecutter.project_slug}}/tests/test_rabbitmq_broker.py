@@ -8,6 +8,7 @@ import pytest
 from kombu import Connection
 from live_service import Service, kill, running_service, wait_until
 
+from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.queues import Queue
 from {{ cookiecutter.__package_slug }}.settings import Settings
 
@@ -19,6 +20,21 @@ def test_unless_it_is_set_it_is_a_rabbitmq_as_installed_on_this_machine(
     given = Connection(Settings(_env_file=None).celery_broker_url)
 
     assert given.info() == Connection("amqp://").info()
+
+
+def test_events_have_the_connection_whose_heartbeats_celery_keeps_up() -> None:
+    given: Any = Connection("memory://", transport_options={"confirm_publish": True})
+    dispatcher: Any = app.events.Dispatcher(given, enabled=False)
+
+    assert dispatcher.connection is given
+    assert given.transport_options["confirm_publish"] is False
+
+
+def test_events_leave_a_connection_that_tasks_are_sent_over_as_it_is() -> None:
+    given: Any = Connection("memory://", transport_options={"confirm_publish": True})
+    app.events.Dispatcher(given, enabled=False, channel=given.default_channel)
+
+    assert given.transport_options["confirm_publish"] is True
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,28 @@ class UnconfirmedDispatcher(EventDispatcher):
     Where one thread does all the work, the wait for a confirmation can last for ever.
     """
 
-    def __init__(self, connection: Any = None, *args: Any, **options: Any) -> None:
-        if connection is not None:
+    def __init__(
+        self,
+        connection: Any = None,
+        hostname: str | None = None,
+        enabled: bool = True,
+        channel: Any = None,
+        *args: Any,
+        **options: Any,
+    ) -> None:
+        # Without a channel it is a connection for events alone. Celery keeps up the heartbeats of
+        # this one, so a copy of it would be closed for being silent.
+        if connection is not None and channel is None:
+            connection.collect()
             unconfirmed = {**connection.transport_options, "confirm_publish": False}
-            connection = connection.clone(transport_options=unconfirmed)
-        super().__init__(connection, *args, **options)
+            connection.transport_options = unconfirmed
+            # A broker that is gone would be waited for to take leave.
+            connection.close = connection.collect
+            # Without an event loop Celery looks for heartbeats here after each message, and waits a
+            # tenth of a second for one: such a worker would take no more than ten tasks a second.
+            drain = connection.drain_events
+            connection.drain_events = lambda **_: drain(timeout=0)
+        super().__init__(connection, hostname, enabled, channel, *args, **options)
 
 
 class UnconfirmedEvents(Events):
