@@ -13,38 +13,67 @@ PACKAGE = "{{ cookiecutter.__package_slug }}"
 # (option, values): paths that exist only for these answers. One that is listed twice needs both.
 ONLY_IF = {
     ("broker", ("redis",)): [
+        f"{PACKAGE}/redis_transport.py",
+        "tests/test_redis_transport.py",
         "tests/test_autoscale.py",
         "tests/test_redis_broker.py",
+        "tests/test_redis_chaos.py",
         "tests/test_results_beside_broker.py",
     ],
     ("broker", ("rabbitmq",)): [
         f"{PACKAGE}/rabbitmq.py",
         f"{PACKAGE}/rabbitmq_worker.py",
         "tests/test_rabbitmq_broker.py",
+        "tests/test_rabbitmq_chaos.py",
     ],
-    ("broker", ("sqs",)): ["tests/test_sqs_broker.py", "compose.sqs.yaml"],
+    ("broker", ("sqs",)): [
+        f"{PACKAGE}/sqs_transport.py",
+        "tests/test_long_delays.py",
+        "tests/test_sqs_broker.py",
+        "compose.sqs.yaml",
+    ],
+    ("broker", ("rabbitmq", "sqs")): [
+        f"{PACKAGE}/database_leases.py",
+        "migrations/versions/0003_leases.py",
+        "tests/test_database_leases.py",
+    ],
     ("broker", ("redis", "rabbitmq")): [
+        "tests/test_large_chaos.py",
+        "tests/test_one_process_poison.py",
         "tests/test_remote_control.py",
         "tests/test_signs_of_life.py",
+        "tests/test_tls.py",
         "tests/test_gevent_control.py",
         "tests/test_prefork_control.py",
     ],
     ("result_backend", ("redis",)): [
+        f"{PACKAGE}/redis_results.py",
         "tests/test_redis_results.py",
         "tests/test_results_beside_broker.py",
     ],
     ("result_backend", ("postgres",)): ["tests/test_postgres_results.py"],
     ("result_backend", ("redis", "postgres")): [
         "tests/test_progress.py",
+        "tests/test_results_chaos.py",
         "tests/test_watching.py",
+    ],
+    ("result_backend", ("postgres", "none")): [
+        f"{PACKAGE}/database_leases.py",
+        "migrations/versions/0003_leases.py",
+        "tests/test_database_leases.py",
     ],
     ("result_backend", ("none",)): ["tests/test_fire_and_forget.py"],
     ("worker_pool", ("prefork",)): [
         "tests/test_autoscale.py",
+        "tests/test_prefork_chaos.py",
+        "tests/test_prefork_poison.py",
         "tests/test_prefork_pool.py",
         "tests/test_prefork_control.py",
     ],
-    ("worker_pool", ("threads", "gevent")): ["tests/test_one_process_pool.py"],
+    ("worker_pool", ("threads", "gevent")): [
+        "tests/test_one_process_poison.py",
+        "tests/test_one_process_pool.py",
+    ],
     ("worker_pool", ("threads",)): [f"{PACKAGE}/thread_pool.py"],
     ("worker_pool", ("prefork", "gevent")): [f"{PACKAGE}/stopping.py"],
     ("worker_pool", ("gevent",)): [
@@ -57,15 +86,24 @@ ONLY_IF = {
         "alembic.ini",
         "migrations",
         f"{PACKAGE}/database.py",
+        f"{PACKAGE}/database_leases.py",
         f"{PACKAGE}/models.py",
+        f"{PACKAGE}/outbox.py",
+        f"{PACKAGE}/outbox_cli.py",
+        f"{PACKAGE}/outbox_relay.py",
+        f"{PACKAGE}/outbox_worker.py",
         f"{PACKAGE}/jobs/orders.py",
         f"{PACKAGE}/tasks/orders.py",
         f"{PACKAGE}/jobs/order_import.py",
         f"{PACKAGE}/tasks/order_import.py",
         "tests/test_database.py",
+        "tests/test_database_leases.py",
         "tests/test_postgres_database.py",
         "tests/test_order_import.py",
+        "tests/test_outbox.py",
+        "tests/test_outbox_losses.py",
         "docs/database.md",
+        "docs/outbox.md",
     ],
     ("include_aiocache", (True,)): [
         f"{PACKAGE}/cache.py",
@@ -109,16 +147,29 @@ ONLY_IF = {
         "docs/examples.md",
     ],
 }
+# Pairs of an option and a value, one of which is enough: paths that exist only for these answers.
+IF_ANY = {
+    (("broker", "redis"), ("result_backend", "redis")): [f"{PACKAGE}/redis_leases.py"],
+    (("broker", "redis"), ("result_backend", "redis"), ("include_sqlalchemy", True)): [
+        f"{PACKAGE}/leases.py",
+        f"{PACKAGE}/locks.py",
+        f"{PACKAGE}/once_only.py",
+        "tests/test_locks.py",
+        "tests/test_once_only.py",
+        "docs/once-only.md",
+    ],
+}
 
 
 def unwanted(answers: Mapping[str, object]) -> set[Path]:
     """The paths that these answers leave out."""
-    return {
-        Path(path)
-        for (option, values), paths in ONLY_IF.items()
-        if answers[option] not in values
-        for path in paths
-    }
+    found = [paths for (option, values), paths in ONLY_IF.items() if answers[option] not in values]
+    found += [
+        paths
+        for choices, paths in IF_ANY.items()
+        if not any(answers[option] == value for option, value in choices)
+    ]
+    return {Path(path) for paths in found for path in paths}
 
 
 def is_kept(answers: Mapping[str, object], project: Path) -> bool:
@@ -148,7 +199,9 @@ def write_secrets(file: Path, example: str) -> None:
 
 def main() -> None:
     answers = json.loads(r"""{{ cookiecutter | tojson }}""")
-    for path in unwanted(answers):
+    left_out = unwanted(answers)
+    # What lies in a folder that is left out goes with it.
+    for path in [path for path in left_out if not left_out & set(path.parents)]:
         # A row that names a path that is gone must fail the render, so nothing is forgiven here.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 

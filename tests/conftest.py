@@ -10,7 +10,7 @@ import pytest
 from combinations import TEMPLATE, Answers, covering, every, label
 from environments import Superset, requirements
 from servers import Servers
-from suites import Suites
+from suites import LIVE_AT_ONCE, Suites
 from tally import Tally
 
 Render = Callable[[Answers], Path]
@@ -113,5 +113,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 def suites(superset: Superset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suites]:
     running = Suites(superset, tmp_path_factory.mktemp("suites"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def live_suites(superset: Superset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suites]:
+    # They take far longer than a runner takes to start.
+    running = Suites(superset, tmp_path_factory.mktemp("live_suites"), LIVE_AT_ONCE, 0)
     yield running
     running.close()

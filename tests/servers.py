@@ -2,9 +2,11 @@
 
 import itertools
 import os
+import shlex
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -36,6 +38,7 @@ class Servers:
         number, found = next(self._numbers), {}
         if answers["broker"] == "rabbitmq":
             found["TEST_BROKER_URL"] = self._rabbitmq.new_virtual_host(f"suite{number}")
+            found["RABBITMQCTL"] = self._rabbitmq.command
         if answers["include_sqlalchemy"]:
             address = self._postgres.new_database(f"suite{number}")
             found["TEST_DATABASE_URL"] = f"postgresql+psycopg://{address}"
@@ -72,7 +75,7 @@ def free_port() -> int:
 
 
 class Postgres:
-    """A server whose only user is its superuser, without a password, on the loopback interface."""
+    """A server on the loopback interface whose users need no password."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -97,9 +100,11 @@ class Postgres:
                 self._run("pg_ctl", "stop", "--wait", "-m", "immediate", "-D", data)
 
     def new_database(self, name: str) -> str:
-        """Its address, without a driver."""
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name)
-        return f"postgres@127.0.0.1:{self.port}/{name}"
+        """The address, without a driver, of one whose user may do nothing anywhere else."""
+        as_superuser = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        self._run("createuser", *as_superuser, name)
+        self._run("createdb", *as_superuser, "-O", name, name)
+        return f"{name}@127.0.0.1:{self.port}/{name}"
 
     def _run(self, name: str, *arguments: str) -> None:
         subprocess.run(
@@ -116,6 +121,7 @@ class RabbitMQ:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._ends = threading.Event()
         self.port, self.distribution_port, self.name_server_port = (free_port() for _ in range(3))
         # The scripts in /usr/sbin insist on a user of their own; those behind them do not.
         scripts = "usr/lib/rabbitmq/bin"
@@ -145,35 +151,57 @@ class RabbitMQ:
             " -kernel inet_dist_use_interface {127,0,0,1}",
         } | {f"RABBITMQ_{name}": str(folder / path) for name, path in files.items()}
 
+    @property
+    def command(self) -> str:
+        """What a shell would need to control the node."""
+        variables = (f"{name}={value}" for name, value in self.environment.items())
+        return shlex.join(["env", *variables, self.control])
+
     @contextmanager
     def running(self) -> Iterator["RabbitMQ"]:
         (self.folder / "plugins").write_text("[].\n")
         (self.folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
-        with (self.folder / "output").open("wb") as output:
-            # The node would start a name server that outlives it.
-            started = [
-                subprocess.Popen(
-                    [command],
-                    env=self.environment,
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=output,
-                )
-                for command in (program("epmd"), self.server)
-            ]
+        # The node would start a name server that outlives it.
+        names = self._start(program("epmd"))
+        self._node = self._start(self.server)
+        thread = threading.Thread(target=self._start_again)
+        thread.start()
         try:
-            self._wait_until_it_answers(started[1])
+            self._wait_until_it_answers()
             yield self
         finally:
-            for process in reversed(started):
-                process.kill()
-                process.communicate()
+            self._ends.set()
+            while thread.is_alive():
+                self._node.kill()
+                thread.join(1)
+            names.kill()
+            names.communicate()
+
+    def _start(self, command: str) -> "subprocess.Popen[bytes]":
+        with (self.folder / "output").open("ab") as output:
+            return subprocess.Popen(
+                [command],
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+            )
+
+    def _start_again(self) -> None:
+        """As whoever watches a server does, when a test has killed it."""
+        while True:
+            self._node.wait()
+            self._node.communicate()
+            if self._ends.is_set():
+                return
+            self._node = self._start(self.server)
 
     def new_virtual_host(self, name: str) -> str:
-        """The address of a part that shares no queue with any other."""
+        """The address of a part that shares no queue with any other, whose user has no other."""
         self._control("add_vhost", name)
-        self._control("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
+        self._control("add_user", name, "password")
+        self._control("set_permissions", "--vhost", name, name, ".*", ".*", ".*")
+        return f"amqp://{name}:password@127.0.0.1:{self.port}/{name}"
 
     def _control(self, *arguments: str) -> None:
         subprocess.run(
@@ -184,10 +212,10 @@ class RabbitMQ:
             timeout=TIMEOUT,
         )
 
-    def _wait_until_it_answers(self, node: "subprocess.Popen[bytes]") -> None:
+    def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + TIMEOUT
         while not self._answers():
-            if node.poll() is not None or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 pytest.fail(f"RabbitMQ did not start:\n{(self.folder / 'output').read_text()}")
             time.sleep(0.05)
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import Any
 
 # Seconds after which a suite is killed.
-LONGEST = 400
+LONGEST = 500
 
 
 class Count:
@@ -32,6 +32,10 @@ class Count:
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[report.outcome] += 1
+        if report.failed:
+            # Pytest tells at the end, which a suite that hangs does not reach.
+            print(f"\n{report.nodeid} failed in its {report.when}:")
+            print(report.longreprtext[-3000:], flush=True)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.outcome != "passed":
@@ -59,7 +63,8 @@ def run(
         with contextlib.suppress(OSError):
             os.killpg(child, signal.SIGKILL)
         report.seek(0)
-        outcome: dict[str, Any] = json.loads(report.read() or '{"status": "the process died"}')
+        died = json.dumps({"status": f"none: it died, or was killed after {LONGEST} seconds"})
+        outcome: dict[str, Any] = json.loads(report.read() or died)
         output.seek(0)
         return outcome | {"output": output.read().decode(errors="replace")[-20_000:]}
 

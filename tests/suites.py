@@ -1,5 +1,6 @@
 """Runs the test suites of rendered projects, each distinct one once, on all cores."""
 
+import copy
 import hashlib
 import itertools
 import json
@@ -23,7 +24,9 @@ RUNNER = Path(__file__).with_name("suite_runner.py")
 READ_BY_TESTS = ("alembic.ini", "flowerconfig.py", "migrations", "pyproject.toml", "tests")
 PLUGINS = ("-p", "pytest_timeout", "-p", "pytest_randomly")
 # Suites wait now and then, for a thread or a process.
-AT_ONCE = 2 * (os.cpu_count() or 1)
+AT_ONCE = 4 * (os.cpu_count() or 1)
+# Those with real processes wait for them, with little patience.
+LIVE_AT_ONCE = 2 * (os.cpu_count() or 1)
 # So many suites are worth another runner, which has to import the libraries first.
 WORTH_A_RUNNER = 3
 MEMORY = Path("/dev/shm")
@@ -42,7 +45,8 @@ class Outcome:
     def problem(self) -> str | None:
         if self.status == 0 and self.passed and not self.failed and not self.skipped:
             return None
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped\n{self.output}"
+        counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        return f"{counts}, exit status {self.status}\n{self.output}"
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,15 @@ class Suite:
 class Suites:
     """Runs suites in warm processes, one or more for each set of packages."""
 
-    def __init__(self, superset: Superset, scratch: Path) -> None:
+    def __init__(
+        self,
+        superset: Superset,
+        scratch: Path,
+        at_once: int = AT_ONCE,
+        worth_a_runner: int = WORTH_A_RUNNER,
+    ) -> None:
         self._superset = superset
+        self._worth_a_runner = worth_a_runner
         self._scratch = MEMORY if MEMORY.is_dir() else scratch
         self._outcomes: dict[str, Future[Outcome]] = {}
         self._waiting: dict[Path, list[Suite]] = {}
@@ -68,7 +79,7 @@ class Suites:
         self._modules: dict[str, None] = {}
         # Content -> a time stamp that no other content has, by which Python knows its bytecode.
         self._stamps: dict[bytes, int] = defaultdict(itertools.count(1_000_000_000).__next__)
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(AT_ONCE)]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(at_once)]
         for thread in self._threads:
             thread.start()
 
@@ -106,7 +117,7 @@ class Suites:
         with self._changed:
             while not self._closing:
                 for view, suites in self._waiting.items():
-                    if len(suites) > self._runners[view] * WORTH_A_RUNNER:
+                    if len(suites) > self._runners[view] * self._worth_a_runner:
                         self._runners[view] += 1
                         return view
                 self._changed.wait()
@@ -207,10 +218,15 @@ def _files(project: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _key(project: Path, files: dict[str, bytes], arguments: tuple[str, ...]) -> str:
-    # The licence is on a line that no test reads.
-    settings = described(project) | {"project": described(project)["project"] | {"license": ""}}
+    settings = copy.deepcopy(described(project))
+    # The licence and the linter's rules are on lines that no test reads.
+    del settings["project"]["license"], settings["tool"]["ruff"]
+    # No suite here runs the tests of the containers, which have a test of their own.
+    options = settings["tool"]["pytest"]["ini_options"]
+    options["addopts"] = [word.replace(" and not stack", "") for word in options["addopts"]]
+    options["markers"] = [line for line in options["markers"] if not line.startswith("stack:")]
     digest = hashlib.sha256(repr((arguments, settings)).encode())
     for name, content in files.items():
-        if name != "pyproject.toml":
+        if name not in ("pyproject.toml", "tests/test_stack.py"):
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -8,13 +8,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from combinations import Answers, covering
-from conftest import Render
+from combinations import Answers, covering, label
+from conftest import Render, asked_for
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A command that runs until it is stopped, and the words by which it says that it works.
@@ -23,6 +24,7 @@ LASTING = {
     r" dev$": DEV_READY,
     r"\bcelery .* worker\b": " ready.",
     r"\bcelery .* beat\b": "beat: Starting",
+    r" outbox relay$": "the relay sends",
 }
 TIMEOUT = 120
 
@@ -154,6 +156,35 @@ class Reader:
             reader.join(10)
 
 
+@pytest.fixture(scope="session")
+def readings(
+    request: pytest.FixtureRequest, render: Render, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[None]]]:
+    """All readers work at once: most of the time each of them waits."""
+    chosen = asked_for(request.session, "chosen")
+    with ThreadPoolExecutor(len(chosen)) as threads:
+        yield {
+            label(answers): threads.submit(read, render(answers), tmp_path_factory.mktemp("read"))
+            for answers in chosen
+        }
+
+
+def read(source: Path, folder: Path) -> None:
+    """Follow all documents of a project in a copy of it."""
+    project = folder / source.name
+    shutil.copytree(source, project)
+    reader = Reader(project)
+    documents = [project / "README.md", *sorted((project / "docs").glob("*.md"))]
+    # What needs Docker Engine is followed in test_stack.py.
+    documents = [document for document in documents if document.name != "containers.md"]
+    blocks = list(reader.blocks(*documents))
+    (dev,) = [block for block in blocks if block.text.strip().endswith(" dev")]
+
+    with reader.running(dev.text.strip(), DEV_READY) as reader.dev_said:
+        for block in blocks:
+            reader.follow(block)
+
+
 @pytest.mark.parametrize(
     "chosen",
     [
@@ -168,17 +199,5 @@ class Reader:
     ],
     ids=["everything", "bare", "elsewhere"],
 )
-def test_every_block_works_as_typed(chosen: Answers, render: Render, tmp_path: Path) -> None:
-    source = render(chosen)
-    project = tmp_path / source.name
-    shutil.copytree(source, project)
-    reader = Reader(project)
-    documents = [project / "README.md", *sorted((project / "docs").glob("*.md"))]
-    # What needs Docker Engine is followed in test_stack.py.
-    documents = [document for document in documents if document.name != "containers.md"]
-    blocks = list(reader.blocks(*documents))
-    (dev,) = [block for block in blocks if block.text.strip().endswith(" dev")]
-
-    with reader.running(dev.text.strip(), DEV_READY) as reader.dev_said:
-        for block in blocks:
-            reader.follow(block)
+def test_every_block_works_as_typed(chosen: Answers, readings: dict[str, Future[None]]) -> None:
+    readings[label(chosen)].result()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from chaos import PAIRS, answers_for, faults, read
 from combinations import CONTEXT, METADATA, OPTIONS, QUESTIONS, TEMPLATE, covering
 from conftest import Render
 from environments import Superset
@@ -112,7 +113,8 @@ def test_the_example_file_lists_each_setting_with_its_default(
         listed = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.MULTILINE))
         program = (
             "from order_jobs.settings import Settings as S; import json; "
-            "print(json.dumps({k.upper(): str(v or '') for k, v in S(_env_file=None)}))"
+            "show = lambda v: 'true' if v is True else str(v or ''); "
+            "print(json.dumps({k.upper(): show(v) for k, v in S(_env_file=None)}))"
         )
         defaults = json.loads(
             subprocess.check_output(
@@ -263,6 +265,16 @@ def test_the_type_checker_finds_a_wrong_argument_of_a_task(
     )
 
     assert re.findall(r"wrong\.py:(\d+): error: .*\[(.*)\]", done.stdout) == [("4", "arg-type")]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_the_page_of_what_breaks_tells_that_no_fault_lost_a_task(
+    pair: tuple[str, str], render: Render
+) -> None:
+    told = read()[pair]
+
+    assert told.keys() == faults(render(answers_for(*pair))).keys()
+    assert {fault: cell for fault, cell in told.items() if not cell.startswith("0 / ")} == {}
 
 
 def test_every_project_says_which_python_it_needs(render: Render) -> None:

@@ -31,13 +31,36 @@ os.environ |= {
     #{% endif %}
 }
 
+#{% if cookiecutter.include_sqlalchemy %}
+from alembic import command
+from alembic.config import Config
+#{% endif %}
 from celery.contrib.testing.worker import start_worker
 
-#{% if cookiecutter.include_examples %}
+#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_examples %}
+from {{ cookiecutter.__package_slug }} import redis_leases, storage
+#{% endif %}
+#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] and not cookiecutter.include_examples %}
+from {{ cookiecutter.__package_slug }} import redis_leases
+#{% endif %}
+#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
+from {{ cookiecutter.__package_slug }} import database, storage
+#{% endif %}
+#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy and not cookiecutter.include_examples %}
+from {{ cookiecutter.__package_slug }} import database
+#{% endif %}
+#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and not cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import storage
 #{% endif %}
+from {{ cookiecutter.__package_slug }}.broker import DEAD_LETTERS_QUEUE
 from {{ cookiecutter.__package_slug }}.celery import app
-#{% if cookiecutter.include_examples %}
+#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+from {{ cookiecutter.__package_slug }}.embedded_broker import running
+#{% endif %}
+#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy %}
+from {{ cookiecutter.__package_slug }}.run_async import run_async
+#{% endif %}
+#{% if cookiecutter.include_examples or cookiecutter.include_sqlalchemy or "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
 from {{ cookiecutter.__package_slug }}.settings import Settings
 #{% endif %}
 
@@ -46,6 +69,9 @@ from {{ cookiecutter.__package_slug }}.settings import Settings
 def worker() -> Iterator[None]:
     """Tasks run as they do in production: sent as messages, taken from a queue by a worker."""
     app.loader.import_default_modules()
+    # A queue that two threads make at the same moment loses what is in it.
+    with app.connection_for_write() as connection:
+        DEAD_LETTERS_QUEUE(connection.default_channel).declare()
     # Both poll; their defaults of a second would make every test wait that long.
     app.conf.broker_transport_options = {"polling_interval": 0.01}
     #{% if cookiecutter.include_flower %}
@@ -64,6 +90,15 @@ def worker() -> Iterator[None]:
         waker.start()
     stopped.set()
     waker.join()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What became of the tasks in the tests that break something."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            if found := report.user_properties:
+                told = ", ".join(f"{name} {value}" for name, value in found)
+                terminalreporter.write_line(f"{report.head_line}: {told}")
 #{% if cookiecutter.include_examples %}
 
 
@@ -72,4 +107,48 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The shared folder of the example jobs, empty at first."""
     monkeypatch.setattr(storage, "settings", Settings(_env_file=None, data_dir=tmp_path))
     return tmp_path
+#{% endif %}
+#{% if cookiecutter.include_sqlalchemy %}
+
+
+@pytest.fixture(scope="module")
+def migrated() -> Iterator[Config]:
+    """A database with all tables, for the tests of one file."""
+    config = Config("alembic.ini")
+    command.upgrade(config, "head")
+    yield config
+    command.downgrade(config, "base")
+#{% endif %}
+#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A server that keeps locks and what ran once, and the variable that leads there."""
+    folder = tmp_path_factory.mktemp("shared")
+    with running(folder) as server, pytest.MonkeyPatch.context() as patch:
+        settings = Settings(_env_file=None, locks_url=server.url(0))
+        patch.setattr(redis_leases, "settings", settings)
+        yield {"LOCKS_URL": settings.locks_url}
+        redis_leases.client().close()
+        redis_leases.client.cache_clear()
+#{% endif %}
+#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy %}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[dict[str, str]]:
+    """A table that keeps locks and what ran once, and the variable that leads there.
+
+    It is in PostgreSQL where TEST_DATABASE_URL names one.
+    """
+    url = os.environ.get("TEST_DATABASE_URL", os.environ["DATABASE_URL"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "settings", Settings(_env_file=None, database_url=url))
+        database.engine.cache_clear()
+        command.upgrade(Config("alembic.ini"), "head")
+        yield {"DATABASE_URL": url}
+        command.downgrade(Config("alembic.ini"), "base")
+        run_async(database.engine().dispose())
+        database.engine.cache_clear()
 #{% endif %}

@@ -14,27 +14,37 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+#{% if cookiecutter.include_sqlalchemy and cookiecutter.broker == "redis" %}
+from urllib.parse import urlsplit
+#{% endif %}
 
 #{% if cookiecutter.broker == "sqs" %}
 import boto3
 #{% endif %}
 import pytest
+#{% if cookiecutter.include_sqlalchemy and cookiecutter.broker == "redis" %}
+import redis
+#{% endif %}
 from celery import Celery
 from celery.result import AsyncResult
 #{% if cookiecutter.broker == "rabbitmq" %}
 from kombu import Connection
 #{% endif %}
 
-#{% if cookiecutter.broker == "sqs" %}
+#{% if cookiecutter.broker == "sqs" or (cookiecutter.include_sqlalchemy and cookiecutter.broker == "redis") %}
 from {{ cookiecutter.__package_slug }} import embedded_broker
 #{% endif %}
-from {{ cookiecutter.__package_slug }}.broker import TRANSPORT_OPTIONS
+from {{ cookiecutter.__package_slug }}.broker import DEAD_LETTERS_QUEUE, TRANSPORT_OPTIONS
 from {{ cookiecutter.__package_slug }}.celery import app
+from {{ cookiecutter.__package_slug }}.dead_letters import opened
 #{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
 #{% endif %}
+#{% if cookiecutter.broker != "sqs" %}
+from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS
+#{% endif %}
 #{% if cookiecutter.broker == "sqs" %}
-from {{ cookiecutter.__package_slug }}.queues import Queue
+from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS, Queue
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.settings import Settings
 
@@ -50,15 +60,22 @@ ONE_WORKER = ("--timeout", str(TIMEOUT), "--destination", WORKER)
 # The shortest SHUTDOWN_TIMEOUT: a request for messages that is still open, for up to ten seconds,
 # would take again what a worker gives back.
 SHORTEST_STOP = "12"
+# Seconds between the end of a fault and a task that is sent and run as if nothing had happened: a
+# long poll that was cut off has to be missed first, and what stands in for SQS is slow.
+SOON = 60
 #{% endif %}
 #{% if cookiecutter.broker != "sqs" %}
 # The shortest SHUTDOWN_TIMEOUT.
 SHORTEST_STOP = "0.5"
+# Seconds between the end of a fault and a task that is sent and run as if nothing had happened.
+SOON = 10
 #{% endif %}
 PROBE = '''
 """Tasks that show what the worker does with them."""
 
+import builtins
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -66,7 +83,8 @@ from celery import shared_task
 
 
 @shared_task(name="probe.write")
-def write(file: str, line: str) -> None:
+def write(file: str, line: str, seconds: str = "0", ballast: str = "") -> None:
+    time.sleep(float(seconds))
     with Path(file).open("a") as lines:
         lines.write(f"{line}\\n")
 
@@ -82,6 +100,24 @@ def hang(started: str, until: str) -> None:
 @shared_task(name="probe.tell_time")
 def tell_time() -> float:
     return time.monotonic()
+
+
+@shared_task(name="probe.end_badly")
+def end_badly(how: str, started: str) -> None:
+    with Path(started).open("a") as lines:
+        lines.write(f"{os.getpid()}\\n")
+    if how == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif how == "exit":
+        os._exit(1)
+    elif how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise getattr(builtins, how)("on purpose")
+
+
+@shared_task(name="probe.need")
+def need(file: str) -> str:
+    return Path(file).read_text()
 
 
 @shared_task(
@@ -157,8 +193,16 @@ class Service:
     def waiting(self, queue: str) -> int:
         """How many tasks the broker has that no worker has taken."""
         with self.sender.connection_for_write() as connection:
-            declared: Any = self.sender.amqp.queues[queue](connection.default_channel)
+            queues = {**self.sender.amqp.queues, DEAD_LETTERS: DEAD_LETTERS_QUEUE}
+            declared: Any = queues[queue](connection.default_channel)
             return int(declared.queue_declare().message_count)
+
+    def dead_letter(self) -> dict[str, Any]:
+        """What is known of the only one, as soon as it is there. Afterwards it is not."""
+        wait_until(lambda: self.waiting(DEAD_LETTERS), "a dead letter")
+        with opened(self.sender) as (letter,):
+            letter.message.ack()
+            return letter.about
 
     @contextmanager
     def busy(self, folder: Path) -> Iterator[None]:
@@ -191,10 +235,35 @@ class Service:
         finally:
             kill(process)
 
+    #{% if cookiecutter.include_sqlalchemy and cookiecutter.broker == "redis" %}
+    @contextmanager
+    def broker_without_its_data(self) -> Iterator[None]:
+        """It was killed and its disk lost; until the end of the block there is a new one."""
+        url = urlsplit(self.environment["CELERY_BROKER_URL"])
+        with redis.Redis.from_url(url.geturl()) as client:
+            os.kill(client.info()["process_id"], signal.SIGKILL)
+        assert url.port
+        assert url.password
+        empty = embedded_broker.EmbeddedBroker(self.folder / "empty", url.port, url.password)
+        with embedded_broker.started(empty):
+            yield
+
+    #{% endif %}
+    #{% if cookiecutter.include_sqlalchemy and cookiecutter.broker != "redis" %}
+    @contextmanager
+    def broker_without_its_data(self) -> Iterator[None]:
+        """The broker has lost all that nobody had taken."""
+        self.sender.control.purge()
+        yield
+
+    #{% endif %}
     def celery(self, *arguments: str) -> str:
         """What Celery's own command prints."""
+        return self.run(*CELERY, *arguments)
+
+    def run(self, *command: str) -> str:
         ran = subprocess.run(
-            [*CELERY, *arguments],
+            command,
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -233,11 +302,28 @@ def running_service(folder: Path, **changed: str) -> Iterator[Service]:
         yield Service(folder, environment, sender)
 
 
+def leading_to(port: int) -> dict[str, str]:
+    """The environment of a service whose broker is on this port, and keeps results nowhere."""
+    found = {"CELERY_RESULT_BACKEND": "cache+memory://"}
+    #{% if cookiecutter.broker == "redis" %}
+    found["CELERY_BROKER_URL"] = f"redis://127.0.0.1:{port}/0"
+    #{% endif %}
+    #{% if cookiecutter.broker == "rabbitmq" %}
+    found["CELERY_BROKER_URL"] = f"amqp://guest:guest@127.0.0.1:{port}//"
+    #{% endif %}
+    #{% if cookiecutter.broker == "sqs" %}
+    found["CELERY_BROKER_URL"] = f"sqs://test:test@127.0.0.1:{port}"
+    found["SQS_QUEUE_URL_PREFIX"] = f"http://127.0.0.1:{port}/123456789012/tests-"
+    #{% endif %}
+    return found
+
+
 @contextmanager
 def sending_to(environment: Mapping[str, str]) -> Iterator[Celery]:
     """The application, on the broker of this environment instead of the one in memory."""
-    sender: Any = Celery(app.main, set_as_current=False)
+    sender: Any = type(app)(app.main, set_as_current=False)
     sender.conf.update(dict(app.conf.changes or {}))
+    sender.loader.override_backends = app.loader.override_backends
     # The environment, which leads these tests to memory, would win over other names for these two.
     sender.conf.broker_write_url = environment["CELERY_BROKER_URL"]
     sender.backend_cls = environment["CELERY_RESULT_BACKEND"]
@@ -250,9 +336,10 @@ def sending_to(environment: Mapping[str, str]) -> Iterator[Celery]:
         yield sender
     finally:
         # A result that is collected later must not look for a server that is gone.
-        sender.backend.result_consumer.stop()
-        sender.backend.result_consumer._pubsub = None
-        sender.backend.client.close()
+        if environment["CELERY_RESULT_BACKEND"].startswith("redis"):
+            sender.backend.result_consumer.stop()
+            sender.backend.result_consumer._pubsub = None
+            sender.backend.client.close()
     #{% endif %}
     sender.close()
 
@@ -263,7 +350,7 @@ def _transport_options(environment: Mapping[str, str]) -> dict[str, Any]:
     #{% endif %}
     #{% if cookiecutter.broker == "sqs" %}
     prefix = environment.get("SQS_QUEUE_URL_PREFIX", "")
-    queues = {str(name): {"url": f"{prefix}{name}"} for name in Queue}
+    queues = {str(name): {"url": f"{prefix}{name}"} for name in [*Queue, DEAD_LETTERS]}
     return TRANSPORT_OPTIONS | {"predefined_queues": queues}
     #{% endif %}
 
@@ -304,7 +391,7 @@ def _empty_rabbitmq() -> str:
     """The one that TEST_BROKER_URL names, without the tasks of earlier tests."""
     url = server_for_tests("TEST_BROKER_URL", "amqp://guest:guest@localhost:5672//")
     with Connection(url) as connection:
-        for queue in app.conf.task_queues:
+        for queue in [*app.conf.task_queues, DEAD_LETTERS_QUEUE]:
             bound = queue(connection.default_channel)
             bound.declare()
             bound.purge()
@@ -331,7 +418,7 @@ def _sqs(visibility_timeout: str) -> Iterator[dict[str, str]]:
             wait_until(lambda: _listens(port), "the server that stands in for SQS")
             account = boto3.client("sqs", endpoint_url=address, region_name="us-east-1")
             attributes = {"VisibilityTimeout": visibility_timeout}
-            for name in Queue:
+            for name in [*Queue, DEAD_LETTERS]:
                 account.create_queue(QueueName=f"tests-{name}", Attributes=attributes)
             account.close()
             prefix = f"{address}/123456789012/tests-"

@@ -26,5 +26,6 @@ def test_a_worker_with_autoscale_grows_with_its_work(
 
         for task in tasks:
             task.end()
+        for task in tasks:
             service.value(task.result)
         wait_until(lambda: len(processes()) == 1, "the pool to shrink")

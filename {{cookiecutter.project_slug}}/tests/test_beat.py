@@ -1,6 +1,8 @@
 """However many beats run, each task is sent once, also when one takes the place of another."""
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -39,8 +41,15 @@ class Beat(Scheduler):
 
     def be_killed(self) -> None:
         """Lose what the system takes from a process that ends."""
-        vars(self)["_store"].close()
+        self._store.close()
         os.close(vars(self)["_lock"])
+
+
+class FullDisk(dict[bytes, bytes]):
+    """A file that can be read."""
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
@@ -79,6 +88,33 @@ def test_a_task_that_cannot_be_sent_does_not_hold_up_the_others(first: Beat) -> 
     first.tick()
 
     assert first.sent == ["tick"]
+
+
+def test_a_clock_that_is_set_back_does_not_silence_it(first: Beat) -> None:
+    entry: Any = first.schedule["every hour"]
+    entry.last_run_at += timedelta(days=1)
+    first.populate_heap()
+    first.tick()
+
+    in_an_hour = time.time() + timedelta(hours=1).total_seconds()
+    assert vars(first)["_heap"][0].time <= in_an_hour
+    assert entry.is_due().next <= timedelta(hours=1).total_seconds()
+
+
+def test_a_full_disk_neither_stops_it_nor_has_it_repeat_itself(first: Beat, tmp_path: Path) -> None:
+    first.make_due()
+    first.sync()
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr(first._store, "dict", FullDisk(first._store.dict))
+        for _ in range(3):
+            first.tick()
+        assert first.sent == ["tick", "tick"]
+
+    first.sync()
+    first.be_killed()
+    with closing(Beat(tmp_path)) as second:
+        second.tick()
+    assert second.sent == []
 
 
 def test_the_next_beat_does_not_repeat_what_was_sent(first: Beat, tmp_path: Path) -> None:

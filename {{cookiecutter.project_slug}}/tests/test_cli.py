@@ -12,7 +12,7 @@ from {{ cookiecutter.__package_slug }} import cli
 
 def submit(*arguments: str) -> tuple[int, str, str]:
     """Status, standard output and standard error."""
-    result = CliRunner().invoke(cli.app, ["submit", *arguments])
+    result = CliRunner().invoke(cli.app, ["submit", *arguments], catch_exceptions=False)
     return result.exit_code, result.stdout, result.stderr
 
 

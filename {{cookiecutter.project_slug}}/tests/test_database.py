@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from alembic import command
@@ -15,13 +14,7 @@ from {{ cookiecutter.__package_slug }}.models import Order
 from {{ cookiecutter.__package_slug }}.run_async import run_async
 from {{ cookiecutter.__package_slug }}.tasks.orders import record
 
-
-@pytest.fixture(scope="module", autouse=True)
-def migrated() -> Iterator[Config]:
-    config = Config("alembic.ini")
-    command.upgrade(config, "head")
-    yield config
-    command.downgrade(config, "base")
+pytestmark = pytest.mark.usefixtures("migrated")
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ NEEDED = {path.name for path in PROJECT.iterdir() if not path.name.startswith(".
 }
 # What the command line of each service holds.
 SERVICES = {"worker": " worker ", "beat": " beat ", "broker": "-server "}
+#{% if cookiecutter.include_sqlalchemy %}
+SERVICES["relay"] = " outbox relay "
+#{% endif %}
 # Seconds. A machine that is busy with other things must not fail a test.
 TIMEOUT = 60
 PROBE = '''
@@ -281,11 +284,13 @@ def test_passwords_are_shown_to_nobody_else(folder: Folder) -> None:
 
 @reads_proc
 @pytest.mark.usefixtures("dev")
-@pytest.mark.parametrize("names", [["broker"], ["worker", "beat"]], ids=" and ".join)
+@pytest.mark.parametrize(
+    "names", [["broker"], [name for name in SERVICES if name != "broker"]], ids=" and ".join
+)
 def test_what_is_killed_is_started_again(
     folder: Folder, first_run: FirstRun, names: list[str]
 ) -> None:
-    # What a killed worker holds comes back only after VISIBILITY_TIMEOUT.
+    # What a killed worker holds does not come back at once.
     folder.result(first_run.waiting_task)
     killed = {name: folder.services(name) for name in names}
     for (process,) in killed.values():

@@ -49,3 +49,5 @@ def test_a_task_is_ended_at_its_time_limit(service: Service, tmp_path: Path) -> 
     hanging = service.hang(tmp_path / "hanging", time_limit=0.5)
     with service.worker(), pytest.raises(TimeLimitExceeded):
         service.value(hanging.result)
+    letter = service.dead_letter()
+    assert (letter["id"], letter["error"]) == (hanging.result.id, "TimeLimitExceeded(0.5)")

@@ -14,14 +14,14 @@ from {{ cookiecutter.__package_slug }}.settings import settings
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The one that HEALTH_DIR names."""
+    """The one that HEALTH_DIR names, and which nobody has made yet."""
     changed = settings.model_copy(update={"health_dir": tmp_path / "health"})
     monkeypatch.setattr(health, "settings", changed)
-    (tmp_path / "health").mkdir()
     return tmp_path / "health"
 
 
 def test_a_sign_of_life_is_a_new_file(folder: Path) -> None:
+    folder.mkdir()
     # A name that the worker of other tests does not use.
     health.sign("a sign")
 
@@ -29,9 +29,9 @@ def test_a_sign_of_life_is_a_new_file(folder: Path) -> None:
 
 
 def test_a_sign_that_cannot_be_given_does_not_stop_the_work(folder: Path) -> None:
-    folder.rmdir()
-
     health.sign(health.ALIVE)
+
+    assert not folder.exists()
 
 
 def test_nothing_is_written_unless_somebody_looks(
@@ -56,3 +56,18 @@ def test_who_looks_for_the_broker_is_alive(monkeypatch: pytest.MonkeyPatch) -> N
     # Not looked at: the worker of other tests, which signs in a thread of its own.
     assert [name for name in signs if threading.get_ident() in signs[name]] == ["alive"]
     assert asked
+
+
+def test_the_broker_is_looked_for_as_often_as_at_first() -> None:
+    waits: list[float] = []
+    patience: dict[str, Any] = {"max_retries": 4, "interval_start": 0.01}
+
+    def note(error: Exception, seconds: float) -> None:
+        waits.append(seconds)
+
+    with Connection("redis://127.0.0.1:1") as connection:
+        health.sign_while_connecting(connection)
+        with pytest.raises(OperationalError):
+            connection.ensure_connection(note, **patience)
+
+    assert waits == [0.01] * 4

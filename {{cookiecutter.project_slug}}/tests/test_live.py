@@ -101,11 +101,12 @@ class Malicious:
         return os.mkdir, (str(self.folder),)
 
 
-def test_a_pickled_message_is_dropped_unread(service: Service, tmp_path: Path) -> None:
+def test_a_pickled_message_is_kept_unread(service: Service, tmp_path: Path) -> None:
     trap: Any = Malicious(tmp_path / "unpickled")
     service.send("hello.greet", trap, serializer="pickle")
 
     assert service.value(service.send("hello.greet", "Ada")) == "Hello, Ada!"
+    assert service.dead_letter()["reason"] == "malformed"
     assert not (tmp_path / "unpickled").exists()
 
 

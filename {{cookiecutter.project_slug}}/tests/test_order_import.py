@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import delete, select
 from sqlalchemy.exc import OperationalError
 
@@ -16,15 +14,7 @@ from {{ cookiecutter.__package_slug }}.run_async import run_async
 from {{ cookiecutter.__package_slug }}.storage import replacing
 from {{ cookiecutter.__package_slug }}.tasks.order_import import run
 
-pytestmark = pytest.mark.usefixtures("folder")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def migrated() -> Iterator[None]:
-    config = Config("alembic.ini")
-    command.upgrade(config, "head")
-    yield
-    command.downgrade(config, "base")
+pytestmark = pytest.mark.usefixtures("folder", "migrated")
 
 
 @pytest.fixture(autouse=True)

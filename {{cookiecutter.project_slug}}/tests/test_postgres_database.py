@@ -19,18 +19,18 @@ print([run_async(orders.record(order, confirm=lambda: None)) for _ in range(2)])
 """
 
 
-def run(*command: str) -> str:
+def run(*command: str, query: str = "", fails: bool = False) -> str:
     url = server_for_tests("TEST_DATABASE_URL", "postgresql+psycopg://postgres@localhost/postgres")
     done = subprocess.run(
         [sys.executable, *command],
         cwd=Path(__file__).parents[1],
-        env=os.environ | {"DATABASE_URL": url},
+        env=os.environ | {"DATABASE_URL": f"{url}{query}"},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert bool(done.returncode) == fails, done.stderr
+    return done.stderr if fails else done.stdout
 
 
 def test_an_order_is_recorded_once_in_tables_that_fit_the_models() -> None:
@@ -40,3 +40,9 @@ def test_an_order_is_recorded_once_in_tables_that_fit_the_models() -> None:
     assert run("-c", RECORD_TWICE) == "[True, False]\n"
 
     run("-m", "alembic", "downgrade", "base")
+
+
+def test_a_server_without_tls_is_refused_where_the_address_asks_for_it() -> None:
+    query = "?sslmode=verify-full&sslrootcert=authorities.pem"
+
+    assert "SSL was required" in run("-m", "alembic", "upgrade", "head", query=query, fails=True)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from live_service import Service, running_service, server_for_tests
+from live_service import Service, running_service, sending_to, server_for_tests
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from {{ cookiecutter.__package_slug }}.settings import Settings
 
@@ -35,3 +36,13 @@ def test_a_result_is_a_row(service: Service) -> None:
     with engine.connect() as connection:
         assert connection.scalar(statement, {"id": result.id}) == "SUCCESS"
     engine.dispose()
+
+
+@pytest.mark.live
+def test_a_server_without_tls_is_refused_where_the_address_asks_for_it() -> None:
+    url = server_for_tests("TEST_RESULT_BACKEND", EXAMPLE)
+    strict = f"{url}?sslmode=verify-full&sslrootcert=authorities.pem"
+    environment = {"CELERY_BROKER_URL": "memory://", "CELERY_RESULT_BACKEND": strict}
+
+    with sending_to(environment) as sender, pytest.raises(OperationalError, match="SSL was requi"):
+        _ = sender.AsyncResult("any").state

@@ -27,6 +27,7 @@ def test_a_task_is_interrupted_at_its_soft_time_limit(service: Service, tmp_path
 
     with pytest.raises(SoftTimeLimitExceeded):
         service.value(hanging.result)
+    assert service.dead_letter()["id"] == hanging.result.id
 
 
 def test_a_task_is_ended_at_its_time_limit(service: Service, tmp_path: Path) -> None:
@@ -34,6 +35,8 @@ def test_a_task_is_ended_at_its_time_limit(service: Service, tmp_path: Path) -> 
 
     with pytest.raises(TimeLimitExceeded):
         service.value(hanging.result)
+    letter = service.dead_letter()
+    assert (letter["id"], letter["error"]) == (hanging.result.id, "TimeLimitExceeded(0.2)")
     assert service.value(service.send("hello.greet", "Ada")) == "Hello, Ada!"
 
 

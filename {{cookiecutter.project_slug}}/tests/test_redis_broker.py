@@ -7,6 +7,8 @@ import pytest
 import redis
 from live_service import WORKER, Service, running_service, wait_until
 
+from {{ cookiecutter.__package_slug }} import redis_leases
+from {{ cookiecutter.__package_slug }}.dead_letters import DELIVERIES
 from {{ cookiecutter.__package_slug }}.queues import Queue
 from {{ cookiecutter.__package_slug }}.settings import load
 
@@ -18,6 +20,14 @@ def test_a_certificate_that_would_not_be_verified_is_refused(
 
     with pytest.raises(SystemExit, match=r"add \?ssl_cert_reqs=required"):
         load()
+
+
+def test_locks_are_found_where_the_broker_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis+socket:///run/redis.sock?virtual_host=3")
+    monkeypatch.setattr(redis_leases, "settings", load())
+
+    found = redis_leases.client.__wrapped__().connection_pool.connection_kwargs
+    assert (found["path"], found["db"]) == ("/run/redis.sock", 3)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +66,19 @@ def test_the_lowest_priority_number_runs_first(service: Service, tmp_path: Path)
 
 @pytest.mark.live
 @pytest.mark.timeout(240)
+def test_a_task_that_was_delivered_too_often_is_kept_instead(service: Service) -> None:
+    poison = service.send("hello.greet", "Ada", headers={DELIVERIES: 5})
+    letter = service.dead_letter()
+
+    assert (letter["id"], letter["reason"]) == (poison.id, "delivered too often")
+    with pytest.raises(Exception, match="5 times"):
+        service.value(poison)
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
 def test_inspect_shows_a_task_that_is_not_due_yet(service: Service) -> None:
-    later = service.send("hello.greet", "Ada", countdown=3600)
+    later = service.send("hello.greet", "Ada", countdown=600)
     wait_until(
         lambda: later.id in str(service.ask("inspect", "scheduled")), "the task to be scheduled"
     )

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kombu.transport.SQS import UndefinedQueueException
 from live_service import Service, running_service
 
+from {{ cookiecutter.__package_slug }}.queues import Queue
 from {{ cookiecutter.__package_slug }}.settings import Settings
+from {{ cookiecutter.__package_slug }}.sqs_transport import Channel
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,13 @@ def test_the_broker_is_where_the_queues_are(
     assert Settings(_env_file=None).celery_broker_url == broker
 
 
+def test_an_sqs_that_cannot_be_reached_ends_no_worker() -> None:
+    without_connection = Channel.__new__(Channel)
+
+    # Kombu's word for it is a list where a dictionary should be.
+    assert without_connection._on_messages_ready("url", Queue.DEFAULT, []) == 0
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
@@ -40,6 +50,22 @@ def test_a_queue_that_was_not_made_beforehand_is_not_used(service: Service) -> N
         pytest.raises(UndefinedQueueException),
     ):
         connection.SimpleQueue("another")
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "text", ["Hello", "[]", "{}", '{"properties": 5}', '{"headers": 5, "properties": {}}']
+)
+def test_a_text_of_somebody_elses_is_kept(service: Service, text: str) -> None:
+    with service.sender.connection_for_write() as connection:
+        channel: Any = connection.default_channel
+        url = channel.predefined_queues[Queue.IO]["url"]
+        channel.sqs(queue=Queue.IO).send_message(QueueUrl=url, MessageBody=text)
+    letter = service.dead_letter()
+
+    assert (letter["reason"], letter["queue"]) == ("malformed", Queue.IO)
+    assert service.value(service.send("hello.greet", "Ada")) == "Hello, Ada!"
 
 
 @pytest.mark.live

@@ -34,9 +34,10 @@ class Listener(logging.Handler):
 @pytest.fixture
 def reported(worker: None) -> Iterator[SimpleQueue[Mapping[str, Any]]]:
     listener = Listener()
-    logging.getLogger().addHandler(listener)
+    logger = logging.getLogger("{{ cookiecutter.__package_slug }}.tasks.failures")
+    logger.addHandler(listener)
     yield listener.events
-    logging.getLogger().removeHandler(listener)
+    logger.removeHandler(listener)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ class Scheduler(PersistentScheduler):
     """
 
     schedule_filename: str
+    _store: Any
     _lock: int | None = None
     _sends = False
 
@@ -35,6 +36,7 @@ class Scheduler(PersistentScheduler):
         health.sign(health.ALIVE)
         seconds = TRY_AGAIN_AFTER
         if self._sends or self._take_over():
+            self._follow_the_clock()
             seconds = super().tick(*args, **options)
         health.sign(health.READY)
         return seconds
@@ -54,6 +56,26 @@ class Scheduler(PersistentScheduler):
                 return
             health.sign(health.ALIVE)
             time.sleep(TRY_AGAIN_AFTER)
+
+    def sync(self) -> None:
+        """Write down what was sent. On a full disk it is only remembered, and beat goes on."""
+        try:
+            super().sync()
+        except OSError as problem:
+            logger.error("the schedule cannot be written: %s", problem)
+            # Python's shelf turns this off halfway, and would never write again.
+            self._store.writeback = True
+
+    def _follow_the_clock(self) -> None:
+        """After the clock was set back: else nothing would be due until it is as late as before."""
+        entries: list[Any] = list(self.schedule.values())
+        ahead = [entry for entry in entries if entry.last_run_at > entry.default_now()]
+        for entry in ahead:
+            logger.warning("the clock was set back: %s is sent as if it just had been", entry.name)
+            entry.last_run_at = entry.default_now()
+        if ahead:
+            # The order in which they are due.
+            self._heap = None
 
     def _take_over(self) -> bool:
         is_first_try = self._lock is None

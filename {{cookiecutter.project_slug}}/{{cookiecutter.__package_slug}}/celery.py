@@ -3,8 +3,6 @@
 import pkgutil
 from pathlib import Path
 
-from celery import Celery
-
 #{% if cookiecutter.worker_pool == "prefork" and cookiecutter.broker != "rabbitmq" %}
 from . import logs, stopping
 #{% endif %}
@@ -26,17 +24,32 @@ from . import gevent_pool, logs, rabbitmq, stopping
 from .broker import QUEUES, TRANSPORT_OPTIONS
 from .queues import ROUTES, Queue
 from .schedule import SCHEDULE
+from .sending import Application
 from .settings import settings
 
 TASKS = Path(__file__).parent / "tasks"
 
-app = Celery(
+app = Application(
     str(__package__),
     # Every module in tasks/ is found by itself.
     include=[f"{__package__}.tasks.{module.name}" for module in pkgutil.iter_modules([str(TASKS)])],
 )
+#{% if cookiecutter.include_sqlalchemy %}
+# Workers import it with the tasks. Without it the outbox would send for ever what is done.
+app.conf.include.append(f"{__package__}.outbox_worker")
+#{% endif %}
+#{% if cookiecutter.worker_pool != "gevent" %}
+# A name, so that programs which only send tasks do not import the worker.
+app.Task.Request = f"{__package__}.request:Request"
+#{% endif %}
 # Without this a thread of a web server would publish to Celery's own default, amqp://localhost.
 app.set_default()
+#{% if cookiecutter.result_backend == "redis" %}
+# The default needs the Redis of the results to send a task, and keeps a sender waiting for it.
+app.loader.override_backends = dict.fromkeys(
+    ("redis", "rediss"), f"{__package__}.redis_results:Backend"
+)
+#{% endif %}
 
 app.conf.update(
     broker_url=settings.celery_broker_url,
@@ -50,6 +63,8 @@ app.conf.update(
     task_routes=ROUTES,
     # Acknowledged after the run: a killed worker's tasks run again instead of being lost.
     task_acks_late=True,
+    # What failed for good is rejected, and buried for it: see request.py.
+    task_acks_on_failure=False,
     #{% if cookiecutter.worker_pool == "prefork" %}
     # The same for a killed pool process. Tasks must stand being run twice.
     task_reject_on_worker_lost=True,
@@ -81,9 +96,34 @@ app.conf.update(
     #{% endif %}
     # A worker that starts before its broker waits for it.
     broker_connection_retry_on_startup=True,
+    #{% if cookiecutter.broker == "rabbitmq" and cookiecutter.worker_pool != "gevent" %}
+    # Seconds. A broker that is gone without a word is missed after twice as many; the default takes
+    # minutes.
+    broker_heartbeat=10,
+    #{% endif %}
+    #{% if cookiecutter.broker == "rabbitmq" and cookiecutter.worker_pool == "gevent" %}
+    # Seconds. A broker that is gone without a word is missed after twice as many. So is a worker in
+    # which one task computes for as long.
+    broker_heartbeat=30,
+    #{% endif %}
+    #{% if cookiecutter.broker == "rabbitmq" %}
+    # Without a name any certificate would do that an authority has given to anybody. None stands
+    # for the name in the URL.
+    broker_use_ssl=settings.celery_broker_url.startswith("amqps") and {"server_hostname": None},
+    # A connection that died unnoticed keeps its exclusive queues locked, and a worker that comes
+    # back would end for that.
+    control_queue_exclusive=False,
+    control_queue_durable=True,
+    #{% endif %}
     # The default gives up after 100 tries and leaves a worker that does nothing.
     broker_connection_max_retries=None,
+    #{% if cookiecutter.broker == "redis" %}
+    # By default a worker ends when it meets a Redis whose memory is full.
+    broker_channel_error_retry=True,
+    #{% endif %}
     broker_transport_options=TRANSPORT_OPTIONS,
+    # sending.py tries again; with both, a caller would wait several times as long.
+    task_publish_retry_policy={"max_retries": 0},
     #{% if cookiecutter.broker == "sqs" %}
     # SQS has no way to tell all workers something.
     worker_enable_remote_control=False,
@@ -91,6 +131,14 @@ app.conf.update(
     #{% if cookiecutter.result_backend == "redis" %}
     # The default keeps a caller waiting far longer when Redis is away. Seconds.
     result_backend_transport_options={"retry_policy": {"timeout": 5.0}},
+    redis_socket_timeout=5.0,
+    redis_socket_connect_timeout=5.0,
+    # Without tries, for about half a minute, a Redis that restarts loses the results of what ran.
+    # More would hold up the worker's main process for too long, which writes some results, too.
+    result_backend_always_retry=True,
+    result_backend_max_retries=20,
+    # With longer pauses, ten seconds by default, processes wait when the Redis is there again.
+    result_backend_max_sleep_between_retries_ms=4000,
     #{% endif %}
     # 5.7 warns unless this is decided: a task whose worker lost the broker would run twice at once.
     worker_cancel_long_running_tasks_on_connection_loss=True,

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+#{% if cookiecutter.include_sqlalchemy %}
+from . import dead_letters_cli, outbox_cli
+#{% endif %}
+#{% if not cookiecutter.include_sqlalchemy %}
+from . import dead_letters_cli
+#{% endif %}
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(dead_letters_cli.app, name="dead-letters")
+#{% if cookiecutter.include_sqlalchemy %}
+app.add_typer(outbox_cli.app, name="outbox")
+#{% endif %}
 
 #{% if cookiecutter.result_backend != "none" %}
 # Seconds between two looks at a task that is being watched.
@@ -62,20 +73,23 @@ def submit(
         raise SystemExit("\n  ".join([f"There is no task {task!r}. There are:", *known]))
     chosen = celery.tasks[task]
     keywords = _keywords(task, inspect.signature(chosen.run, eval_str=True), arguments or [])
-    with celery.connection_for_write() as broker:
-        try:
-            broker.ensure_connection(max_retries=1, interval_start=0)
-        except OperationalError as error:
-            raise SystemExit(
-                f"The broker {broker.as_uri()} does not answer: {error}\n"
-                "Start one with `dev`, or set CELERY_BROKER_URL to one that runs."
-            ) from None
-    result = chosen.apply_async(kwargs=keywords)
+    try:
+        result = chosen.apply_async(kwargs=keywords)
+    except OperationalError as error:
+        raise broker_is_away(celery, error) from None
     typer.echo(f"submitted {task}, id {result.id}", err=True)
     #{% if cookiecutter.result_backend != "none" %}
     if wait:
         _watch(result)
     #{% endif %}
+
+
+def broker_is_away(celery: Any, error: Exception) -> SystemExit:
+    """With which a command ends, and says what to do."""
+    return SystemExit(
+        f"The broker {celery.connection_for_write().as_uri()} does not answer: {error}\n"
+        "Start one with `dev`, or set CELERY_BROKER_URL to one that runs."
+    )
 
 
 def _keywords(task: str, signature: inspect.Signature, texts: list[str]) -> dict[str, Any]:

@@ -1,25 +1,137 @@
 """The part of a worker that talks to the broker, and tells that it does."""
 
+import traceback
+from collections.abc import Callable
 from typing import Any
 
+import structlog
+from celery.exceptions import NotRegistered
+from celery.utils.imports import symbol_by_name
 from celery.worker.consumer import Consumer as CeleryConsumer
+from kombu import Message
+from pydantic import BaseModel, TypeAdapter
 
-from . import health
+from . import dead_letters, health
+from .request import answering
+from .settings import settings
 
 # Seconds between two signs of life.
 SIGN_EVERY = 1.0
+# Arguments, keyword arguments, and what comes after the task.
+BODY = TypeAdapter(tuple[list[Any], dict[str, Any], dict[str, Any] | None])
+
+log = structlog.stdlib.get_logger()
+
+
+class Headers(BaseModel):
+    """Those of a task on which Celery relies unseen."""
+
+    id: str
+    retries: int | None = None
+    timelimit: tuple[float | None, float | None] | None = None
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = None
 
 
 class Consumer(CeleryConsumer):
-    """Celery's own, with signs of life on its own timer: they stop when it hangs."""
+    """Celery's own, with signs of life on its own timer: they stop when it hangs.
+
+    Messages of which Celery would end, or which it would drop, are buried.
+    """
+
+    connection_errors: tuple[type[Exception], ...]
+    event_dispatcher: Any
+    strategies: dict[str, Any]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.timer.call_repeatedly(SIGN_EVERY, self._sign)
 
+    def connect(self) -> Any:
+        connection: Any = super().connect()
+        established = connection.connection
+
+        def drain_events(**options: Any) -> Any:
+            return connection.transport.drain_events(established, **options)
+
+        # Kombu would replace one that breaks while a task is acknowledged, without a word, by one
+        # that has no consumers.
+        connection.drain_events = drain_events
+        return connection
+
+    def connection_for_read(self, heartbeat: float | None = None) -> Any:
+        connection: Any = super().connection_for_read(heartbeat)
+        if connection.supports_heartbeats and heartbeat is None:
+            # That of remote control, where all tasks run in one loop. With a broker that is gone
+            # without a word it would wait for an answer to its farewell, and the worker for it.
+            connection.release = connection.collect
+        return connection
+
     def ensure_connected(self, connection: Any) -> Any:
         health.sign_while_connecting(connection)
         return super().ensure_connected(connection)
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:
+        start: Callable[[Message], None] = super().create_task_handler(*args, **options)
+
+        def handle(message: Message) -> None:
+            # Only what reads the message is tried here: a broker that is away is no fault of it.
+            try:
+                request = self._read(message)
+            except Exception as error:
+                self.on_decode_error(message, error)
+                return
+            if dead_letters.deliveries(message) < settings.max_deliveries:
+                start(message)
+            else:
+                self._tell(request.on_failure, request.give_up())
+
+        return handle
+
+    def update_strategies(self) -> None:
+        super().update_strategies()
+        for task in self.app.tasks.values():
+            task.__trace__ = answering(task.__trace__)
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        reason = "unknown task" if isinstance(exc, NotRegistered) else "malformed"
+        told = "".join(traceback.format_exception(exc))
+        if not dead_letters.bury(self.app, message, reason, exc, told, self.hostname):
+            message.reject_log_error(log, self.connection_errors, requeue=True)
+            return
+        message.ack_log_error(log, self.connection_errors)
+        if isinstance(task_id := message.headers.get("id"), str):
+            self._tell(self.app.backend.mark_as_failure, task_id, exc)
+
+    def _read(self, message: Message) -> Any:
+        """The request for a task, or an exception that says what is wrong with the message."""
+        name = message.headers["task"]
+        if name not in self.strategies:
+            raise NotRegistered(name)
+        Headers.model_validate(message.headers)
+        BODY.validate_python(message.decode())
+        task = self.app.tasks[name]
+        request = symbol_by_name(task.Request)(
+            message,
+            app=self.app,
+            task=task,
+            hostname=self.hostname,
+            eventer=self.event_dispatcher,
+            on_ack=message.ack_log_error,
+            on_reject=message.reject_log_error,
+            connection_errors=self.connection_errors,
+        )
+        if request.eta:
+            # Fails for a date that no clock can show, as Celery would later.
+            request.eta.astimezone()
+        return request
+
+    def _tell(self, tell: Callable[..., Any], *arguments: Any) -> None:
+        """Whoever waits for a result. To be unable to is no reason to end."""
+        try:
+            tell(*arguments)
+        except Exception:
+            log.exception("the result of a dead letter could not be stored")
 
     def _sign(self) -> None:
         health.sign(health.ALIVE)

@@ -7,10 +7,18 @@ from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from .settings import settings
+
+# An insert that stands what is there already is the same statement for both, but SQLAlchemy has it
+# once for each.
+INSERTS: dict[str, type[postgresql.Insert | sqlite.Insert]] = {
+    "postgresql": postgresql.Insert,
+    "sqlite": sqlite.Insert,
+}
 
 
 @cache

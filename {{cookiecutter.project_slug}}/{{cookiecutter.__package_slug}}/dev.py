@@ -125,6 +125,9 @@ def _plan() -> Plan:
             stop_signals=stop_signals,
         ),
         Service("beat", [*celery, "beat", *schedule], environment),
+        #{% if cookiecutter.include_sqlalchemy %}
+        Service("outbox", [sys.executable, "-m", str(__package__), "outbox", "relay"], environment),
+        #{% endif %}
     ]
     #{% if cookiecutter.include_flower %}
     flower_port = embedded_broker.free_port(5555)

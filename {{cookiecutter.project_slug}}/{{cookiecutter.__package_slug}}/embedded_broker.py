@@ -95,7 +95,13 @@ class EmbeddedBroker:
 @contextmanager
 def running(folder: Path) -> Iterator[EmbeddedBroker]:
     """A broker until the end of the block."""
-    broker = EmbeddedBroker(folder)
+    with started(EmbeddedBroker(folder)) as broker:
+        yield broker
+
+
+@contextmanager
+def started(broker: EmbeddedBroker) -> Iterator[EmbeddedBroker]:
+    """This broker, until the end of the block."""
     with subprocess.Popen(
         broker.command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as server:

@@ -12,10 +12,8 @@ from celery.signals import celeryd_init
 from gevent import monkey
 
 #{% if cookiecutter.broker == "redis" %}
-# Seconds between two looks for tasks whose worker has died.
-RESTORE_EVERY = 10.0
-# Tasks put back at each look.
-MOST_RESTORED = 1000
+from .settings import settings
+
 #{% endif %}
 COMMAND = "celery -A {{ cookiecutter.__package_slug }} worker --pool gevent"
 
@@ -24,7 +22,7 @@ def connect(app: Celery) -> None:
     """Have workers of the application refuse a wrong start, and put their tasks back at the end."""
     celeryd_init.connect(refuse_another_pool)
     #{% if cookiecutter.broker == "redis" %}
-    worker_ready.connect(restore_repeatedly)
+    worker_ready.connect(keep_repeatedly)
     #{% endif %}
     # A name, so that programs which only send tasks do not import the worker.
     app.Task.Request = f"{__package__}.gevent_request:KeptRequest"
@@ -40,16 +38,15 @@ def refuse_another_pool(options: dict[str, Any], **_: Any) -> None:
 #{% if cookiecutter.broker == "redis" %}
 
 
-def restore_repeatedly(sender: Any, **_: Any) -> None:
-    """Put back what a dead worker held. Other pools do so by themselves, between two tasks.
+def keep_repeatedly(sender: Any, **_: Any) -> None:
+    """Renew the leases of tasks, and look for those of dead workers.
 
-    On this one Kombu would get to it only while Redis does not answer.
+    What takes the messages cannot: with a task in hand for which there is no place, it waits.
     """
-    sender.timer.call_repeatedly(RESTORE_EVERY, restore, (sender.app,))
+    sender.timer.call_repeatedly(settings.task_lease / 4, keep, (sender,))
 
 
-def restore(app: Celery) -> None:
-    with app.connection_for_read() as connection:
-        channel: Any = connection.default_channel
-        channel.qos.restore_visible(num=MOST_RESTORED)
+def keep(consumer: Any) -> None:
+    if consumer.connection is not None:
+        consumer.connection.transport.cycle.maybe_restore_messages()
 #{% endif %}

@@ -10,6 +10,9 @@ from .settings import settings
 ALIVE = "alive"
 # It is connected to the broker and works. One that shows an old file may be looking for its broker.
 READY = "ready"
+# Seconds between two looks for a broker that is away. Kombu's grow to half a minute, for which
+# tasks would wait when it is back.
+TRY_EVERY = 3.0
 
 
 def sign(name: str) -> None:
@@ -21,7 +24,7 @@ def sign(name: str) -> None:
 
 
 def sign_while_connecting(connection: Any) -> None:
-    """To wait for the broker is no reason to be started again."""
+    """To wait for the broker is no reason to be started again. It is looked for again and again."""
     ensure: Callable[..., Any] = connection.ensure_connection
 
     def signing(*args: Any, callback: Callable[[], Any] | None = None, **options: Any) -> Any:
@@ -30,6 +33,7 @@ def sign_while_connecting(connection: Any) -> None:
             if callback is not None:
                 callback()
 
-        return ensure(*args, callback=between_tries, **options)
+        interval = {"interval_start": TRY_EVERY, "interval_step": 0}
+        return ensure(*args, callback=between_tries, **interval | options)
 
     connection.ensure_connection = signing

@@ -11,6 +11,9 @@ class Queue(StrEnum):
     CPU = "cpu"
 
 
+# What failed for good waits here for somebody to look at it. No worker serves it.
+DEAD_LETTERS = "dead-letters"
+
 # Name or pattern of tasks -> where they wait.
 ROUTES = {
     "hello.*": Queue.DEFAULT,

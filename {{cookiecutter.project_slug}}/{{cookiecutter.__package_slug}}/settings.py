@@ -92,6 +92,14 @@ class Settings(BaseSettings):
     # Where results are stored, if they are.
     celery_result_backend: str | None = None
     #{% endif %}
+    #{% if cookiecutter.broker == "redis" %}
+    # The Redis that keeps locks, and what ran once. Unless set: the broker's.
+    locks_url: str = Field(default_factory=lambda known: known["celery_broker_url"])
+    #{% endif %}
+    #{% if cookiecutter.broker != "redis" and cookiecutter.result_backend == "redis" %}
+    # The Redis that keeps locks, and what ran once. Unless set: that of the results.
+    locks_url: str = Field(default_factory=lambda known: known["celery_result_backend"])
+    #{% endif %}
 
     #{% if cookiecutter.worker_pool == "prefork" %}
     # How many tasks one worker runs at a time. Celery's default, a process per core of the host,
@@ -110,7 +118,20 @@ class Settings(BaseSettings):
     #{% endif %}
     task_time_limit: int = Field(default=600, gt=0)
     #{% if cookiecutter.broker == "redis" %}
-    # Seconds after which Redis hands a task that was not acknowledged to another worker.
+    # Whether tasks are fetched so that none is lost when its worker is killed: redis_transport.py.
+    reliable_fetch: bool = True
+    #{% endif %}
+    #{% if cookiecutter.broker == "redis" and cookiecutter.worker_pool != "gevent" %}
+    # Seconds without a sign of life after which a worker's tasks go to another one.
+    task_lease: float = Field(default=8, gt=0)
+    #{% endif %}
+    #{% if cookiecutter.broker == "redis" and cookiecutter.worker_pool == "gevent" %}
+    # Seconds without a sign of life after which a worker's tasks go to another one. A task that
+    # computes for longer holds up the signs, too.
+    task_lease: float = Field(default=30, gt=0)
+    #{% endif %}
+    #{% if cookiecutter.broker == "redis" %}
+    # The same for workers that give no signs: those of plain Celery, or without RELIABLE_FETCH.
     #{% endif %}
     #{% if cookiecutter.broker == "rabbitmq" %}
     # Seconds after which RabbitMQ takes a task that was not acknowledged from a worker that lives:
@@ -118,10 +139,26 @@ class Settings(BaseSettings):
     #{% endif %}
     #{% if cookiecutter.broker == "sqs" %}
     # Seconds after which SQS hands a task that was not acknowledged to another worker: what was set
-    # when the queues were made. A longer countdown makes a task run several times.
+    # when the queues were made.
     #{% endif %}
     visibility_timeout: int = Field(default={{ cookiecutter._brokers[cookiecutter.broker].visibility_timeout }}, gt=0)
+    #{% if cookiecutter.include_sqlalchemy %}
+    # Seconds after which a task from the outbox that was sent and is not done is sent again, and
+    # twice as many each time after that. Unless set: VISIBILITY_TIMEOUT, as no task takes longer.
+    outbox_resend_after: float = Field(
+        default_factory=lambda known: float(known["visibility_timeout"]), gt=0
+    )
+    #{% endif %}
 
+    # Seconds that sending a task may take before it is an error, which is certain after twice as
+    # many. A task that sends another one waits longer.
+    publish_timeout: float = Field(default=1, gt=0)
+    # How often a task may be delivered whose worker or process dies of it each time. After that it
+    # is buried.
+    max_deliveries: int = Field(default=5, gt=0)
+    # How many dead letters are kept. With one more the oldest is dropped: a broker that is full of
+    # them would take no tasks.
+    max_dead_letters: int = Field(default=10_000, gt=0)
     # Seconds that running tasks may take once a worker is told to stop. What is not done by then
     # goes back to the broker. Who kills the worker must wait a little longer.
     shutdown_timeout: float = Field(default=20, ge=0)
@@ -173,6 +210,18 @@ class Settings(BaseSettings):
                 "still runs"
             )
         return self
+    #{% if cookiecutter.include_sqlalchemy %}
+
+    @model_validator(mode="after")
+    def _outbox_waits_for_the_time_limit(self) -> Self:
+        if self.outbox_resend_after <= self.task_time_limit:
+            raise ValueError(
+                f"OUTBOX_RESEND_AFTER ({self.outbox_resend_after:g} s) must be longer than "
+                f"TASK_TIME_LIMIT ({self.task_time_limit} s), or a task is sent again while it "
+                "still runs"
+            )
+        return self
+    #{% endif %}
 
 
 def load() -> Settings:

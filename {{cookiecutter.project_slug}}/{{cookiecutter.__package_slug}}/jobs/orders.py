@@ -3,17 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ..database import after_commit, session
+from ..database import INSERTS, after_commit, session
 from ..models import Order
-
-# The statement is the same for both, but SQLAlchemy has it once for each.
-INSERTS: dict[str, type[postgresql.Insert | sqlite.Insert]] = {
-    "postgresql": postgresql.Insert,
-    "sqlite": sqlite.Insert,
-}
 
 
 class NewOrder(TypedDict):

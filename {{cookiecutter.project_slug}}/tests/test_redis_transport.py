@@ -1,0 +1,179 @@
+"""The service's own Redis transport: no task is lost with its worker, and none runs twice."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from kombu import Connection, Exchange, Queue
+from kombu.transport import redis as plain_transport
+from live_service import TIMEOUT, Service, kill, running_service, wait_until
+
+from {{ cookiecutter.__package_slug }} import redis_transport
+from {{ cookiecutter.__package_slug }}.embedded_broker import running
+from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+PACKAGE = "{{ cookiecutter.__package_slug }}"
+QUEUE = Queue("parcels", Exchange("parcels"), routing_key="parcels")
+# Seconds.
+LEASE = 1.0
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("broker")) as server:
+        yield server.url(0)
+
+
+@pytest.fixture
+def server(url: str) -> Iterator["redis.Redis"]:
+    """Empty at the start of each test."""
+    with redis.Redis.from_url(url) as server:
+        server.flushall()
+        yield server
+
+
+def connected(url: str, transport: Any = redis_transport.Transport) -> Any:
+    return Connection(url, transport=transport, transport_options={"lease": LEASE})
+
+
+def publish(connection: Any, body: str) -> None:
+    with connection.Producer() as producer:
+        producer.publish(body, exchange=QUEUE.exchange, routing_key="parcels", declare=[QUEUE])
+
+
+def get(connection: Any) -> Any:
+    return QUEUE(connection.default_channel).get()
+
+
+@pytest.mark.usefixtures("server")
+def test_what_was_fetched_for_a_worker_that_died_comes_back(url: str) -> None:
+    with connected(url) as living, connected(url) as dying:
+        publish(living, "a parcel")
+        # The worker is killed before it reads the answer of Redis.
+        dying.default_channel._fetch(dying.default_channel._lists(["parcels"]), 1).__next__()
+
+        found: list[Any] = []
+
+        def is_redelivered() -> bool:
+            living.default_channel.qos.restore_visible()
+            found.append(get(living))
+            return found[-1] is not None
+
+        assert not is_redelivered()
+        wait_until(is_redelivered, "the message to come back")
+
+    assert found[-1].payload == "a parcel"
+    assert found[-1].headers["x-delivery-count"] == 1
+
+
+@pytest.mark.usefixtures("server")
+def test_what_a_living_worker_has_stays_with_it(url: str) -> None:
+    with connected(url) as first, connected(url) as second:
+        publish(first, "a parcel")
+        message = get(first)
+        taken_at = _score(first)
+
+        def kept() -> bool:
+            first.default_channel.qos.keep()
+            second.default_channel.qos.restore_visible()
+            return _score(first) > taken_at + 2 * LEASE
+
+        wait_until(kept, "two leases to pass")
+        assert get(second) is None
+        message.ack()
+
+
+def _score(connection: Any) -> float:
+    channel = connection.default_channel
+    ((_, score),) = channel.client.zrange(channel.unacked_index_key, 0, -1, withscores=True)
+    return float(score)
+
+
+@pytest.mark.usefixtures("server")
+def test_plain_celery_and_this_transport_share_a_broker(url: str) -> None:
+    with connected(url) as ours, connected(url, plain_transport.Transport) as plain:
+        publish(plain, "from plain")
+        publish(ours, "from ours")
+        first, second = get(ours), get(plain)
+        assert [first.payload, second.payload] == ["from plain", "from ours"]
+        first.requeue()
+        second.requeue()
+        again = {get(plain).payload for _ in range(2)}
+
+    assert again == {"from plain", "from ours"}
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        b"",
+        b"no JSON",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"properties": {}}',
+        b'{"properties": {"delivery_tag": 1, "delivery_info": {}}}',
+        b'{"properties": {"delivery_tag": "1", "delivery_info": {}, "body_encoding": "base64"},'
+        b' "body": "a"}',
+        b'{"properties": {"delivery_tag": "1", "delivery_info": {}, "body_encoding": "rot"},'
+        b' "body": "a"}',
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_read_is_buried_and_the_next_one_delivered(
+    url: str, server: "redis.Redis", unreadable: bytes
+) -> None:
+    received: list[str] = []
+    with connected(url) as connection:
+        server.lpush("parcels", unreadable)
+        publish(connection, "a parcel")
+        with connection.Consumer(QUEUE, no_ack=False) as consumer:
+            consumer.register_callback(lambda body, message: received.append(body))
+            while not received:
+                connection.drain_events(timeout=TIMEOUT)
+        (letter,) = server.lrange(DEAD_LETTERS, 0, -1)
+        envelope = json.loads(letter)
+        body = connection.default_channel.decode_body(
+            envelope["body"], envelope["properties"]["body_encoding"]
+        )
+
+    assert received == ["a parcel"]
+    assert envelope["headers"]["dead_letter"]["reason"] == "unreadable"
+    assert body in (unreadable, unreadable.decode(errors="replace"))
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    with running_service(folder, TASK_LEASE=str(LEASE), SHUTDOWN_TIMEOUT="0.5") as service:
+        yield service
+
+
+def test_a_task_that_takes_longer_than_the_lease_runs_once(
+    service: Service, tmp_path: Path
+) -> None:
+    with service.worker(), service.worker(name="other@localhost"):
+        hanging = service.hang(tmp_path / "hanging")
+        hanging.wait_for_run()
+        later = time.monotonic() + 3 * LEASE
+        wait_until(lambda: time.monotonic() > later, "three leases to pass")
+        hanging.end()
+        service.value(hanging.result)
+
+    assert len(hanging.runs()) == 1
+
+
+def test_a_task_of_a_killed_worker_runs_again_in_seconds(service: Service, tmp_path: Path) -> None:
+    with service.worker() as worker:
+        hanging = service.hang(tmp_path / "hanging")
+        hanging.wait_for_run()
+        kill(worker)
+    with service.worker():
+        hanging.wait_for_run(2)
+        hanging.end()
+        service.value(hanging.result)

@@ -1,0 +1,372 @@
+"""Redis as a broker that loses nothing: a task is recorded as taken before it leaves its queue."""
+
+# What Kombu's types leave out of its Redis transport.
+# mypy: disable-error-code="arg-type, attr-defined, union-attr"
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from queue import Empty
+from time import monotonic
+from typing import Any, NamedTuple
+
+from kombu.log import get_logger
+from kombu.transport import redis, virtual
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps, loads
+
+from .dead_letters import DELIVERIES, HEADER
+from .queues import DEAD_LETTERS
+
+logger = get_logger(__name__)
+
+# Tasks fetched at once by a worker that sets no limit.
+MOST_AT_ONCE = 100
+# Seconds between two looks whether a worker without an event loop, which is full, has room again.
+LOOK_FOR_ROOM_EVERY = 0.05
+
+# With Kombu's own pop, what Redis has sent and the worker has not recorded yet dies with it.
+# KEYS: taken tasks, their index, then pairs of a list and the wake-up of its queue.
+# ARGV: how many, score to add to the time, then for each list whether tasks of it are recorded.
+FETCH = """#!lua flags=allow-oom
+local time = redis.call('TIME')
+local score = time[1] + time[2] / 1000000 + ARGV[2]
+local wanted = tonumber(ARGV[1])
+local found = {}
+for key = 3, #KEYS, 2 do
+  local list, recorded = KEYS[key], ARGV[(key + 3) / 2] == '1'
+  while #found < wanted do
+    local raw = redis.call('LINDEX', list, -1)
+    if not raw then break end
+    local tag = ''
+    if recorded then
+      local readable, message = pcall(cjson.decode, raw)
+      local properties = readable and type(message) == 'table' and message.properties
+      local delivery = type(properties) == 'table' and properties.delivery_info
+      tag = type(delivery) == 'table' and properties.delivery_tag
+      if type(tag) ~= 'string' then
+        found[#found + 1] = {(key - 3) / 2, raw, false}
+        redis.call('ZADD', KEYS[key + 1], 0, '')
+        break
+      end
+      local source = cjson.encode(delivery.exchange) .. ',' .. cjson.encode(delivery.routing_key)
+      redis.call('HSET', KEYS[1], tag, '[' .. raw .. ',' .. source .. ']')
+      redis.call('ZADD', KEYS[2], score, tag)
+    end
+    redis.call('RPOP', list)
+    found[#found + 1] = {(key - 3) / 2, raw, tag}
+  end
+  if #found >= wanted and redis.call('EXISTS', list) == 1 then
+    redis.call('ZADD', KEYS[key + 1], 0, '')
+  end
+end
+return found
+"""
+# KEYS: taken tasks, their index, then pairs of a list and the wake-up of its queue.
+# ARGV: tag, what was taken, what goes back, the command that puts it there.
+GIVE_BACK = """#!lua flags=allow-oom
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+for key = 3, #KEYS, 2 do
+  redis.call(ARGV[4], KEYS[key], ARGV[3])
+  redis.call('ZADD', KEYS[key + 1], 0, '')
+end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+"""
+# KEYS: index of taken tasks. ARGV: score to add to the time, tags.
+KEEP = """#!lua flags=allow-oom
+local time = redis.call('TIME')
+for tag = 2, #ARGV do
+  redis.call('ZADD', KEYS[1], 'XX', time[1] + time[2] / 1000000 + ARGV[1], ARGV[tag])
+end
+"""
+# KEYS: index of taken tasks. ARGV: visibility timeout, first and number of what is returned.
+FIND_LOST = """
+local time = redis.call('TIME')
+local oldest = time[1] + time[2] / 1000000 - ARGV[1]
+return redis.call('ZRANGE', KEYS[1], '-inf', oldest, 'BYSCORE', 'LIMIT', ARGV[2], ARGV[3])
+"""
+# KEYS: a list, the dead letters. ARGV: the message, what is kept of it.
+BURY = """#!lua flags=allow-oom
+if redis.call('LINDEX', KEYS[1], -1) == ARGV[1] then
+  redis.call('LPUSH', KEYS[2], ARGV[2])
+  redis.call('RPOP', KEYS[1])
+end
+"""
+
+
+class UnreadableMessage(Exception):
+    """What is in a queue is no message."""
+
+
+class Message(virtual.Message):
+    """Kombu's own, which tells a message that cannot be read from a consumer that fails."""
+
+    def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
+        try:
+            super().__init__(payload, channel=channel, **options)
+        except Exception as error:
+            raise UnreadableMessage(repr(error)) from error
+
+
+class QoS(redis.QoS):
+    """The tasks that a worker has taken: it must say that it lives, or they go to another one."""
+
+    def append(self, message: Any, delivery_tag: Any) -> None:
+        # It was recorded as it was fetched.
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if requeue:
+            self.restore_by_tag(delivery_tag, leftmost=True)
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            super().reject(delivery_tag)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        self._flush()
+        for tag in list(self._delivered):
+            # Who stops in good order did not die of its tasks.
+            self.restore_by_tag(tag, counted=False)
+        self._delivered.clear()
+
+    def keep(self) -> None:
+        """Say that this worker lives."""
+        self._flush()
+        if self._delivered:
+            self.channel.run(KEEP, [self.unacked_index_key], self.channel.score, *self._delivered)
+
+    def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
+        """Put back the tasks of workers that say so no more."""
+        most = num or MOST_AT_ONCE
+        lost = self.channel.run(
+            FIND_LOST, [self.unacked_index_key], self.visibility_timeout, start, most
+        )
+        for tag in lost:
+            self.restore_by_tag(bytes_to_str(tag))
+
+    def restore_by_tag(
+        self, tag: str, client: Any = None, leftmost: bool = False, counted: bool = True
+    ) -> None:
+        channel = self.channel
+        if channel.connection is None:
+            # A lost connection. Nobody says any more that the task is in good hands.
+            return
+        with channel.conn_or_acquire() as commands:
+            taken = commands.hget(self.unacked_key, tag)
+        if taken is None:
+            self._remove_from_indices(tag).execute()
+            return
+        payload, exchange, routing_key = loads(bytes_to_str(taken))
+        headers = payload.setdefault("headers", {})
+        headers["redelivered"] = True
+        if counted:
+            headers[DELIVERIES] = headers.get(DELIVERIES, 0) + 1
+        payload["properties"]["delivery_info"]["redelivered"] = True
+        keys = [self.unacked_key, self.unacked_index_key]
+        for queue in channel._lookup(exchange, routing_key):
+            priority = channel._get_message_priority(payload, reverse=False)
+            keys += [channel._q_for_pri(queue, priority), channel.wake_up(queue)]
+        side = "LPUSH" if leftmost else "RPUSH"
+        channel.run(GIVE_BACK, keys, tag, taken, dumps(payload), side)
+
+
+class Fetched(NamedTuple):
+    """A message as it came from Redis. Without a tag it is still in its list."""
+
+    queue: str
+    key: str
+    raw: bytes
+    tag: bytes | None
+
+
+class Channel(redis.Channel):
+    """Fetches tasks by a script, and waits for a sign that there are some.
+
+    Shares a broker with workers of plain Celery that have the same visibility timeout.
+    """
+
+    QoS = QoS
+    Message = Message
+    # Seconds after which a worker that gives no sign has lost its tasks.
+    lease = 8.0
+    from_transport_options = (*redis.Channel.from_transport_options, "lease")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._unrecorded: set[str] = set()
+        super().__init__(*args, **options)
+        # Also for what is said after the channel is closed.
+        self._commands = self._create_client()
+
+    @property
+    def score(self) -> float:
+        """What, added to the time, makes a task look lost when the lease is over.
+
+        In Kombu's format a task is lost when its score is older than the visibility timeout.
+        """
+        return min(self.lease - self.visibility_timeout, 0)
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        yield client or self.__dict__.get("_commands") or self._create_client()
+
+    def run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+        with self.conn_or_acquire() as client:
+            return client.eval(script, len(keys), *self._prefixed(keys), *arguments)
+
+    def wake_up(self, queue: str) -> str:
+        """The key that tells one waiting worker to look into the queue."""
+        return f"{queue}{self.sep}wake"
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
+        (self._unrecorded.add if no_ack else self._unrecorded.discard)(queue)
+        return super().basic_consume(queue, no_ack, *args, **options)
+
+    def basic_get(self, queue: str, no_ack: bool = False, **options: Any) -> Any:
+        if no_ack or not self.ack_emulation:
+            return super().basic_get(queue, no_ack, **options)
+        for fetched in self._fetch(self._lists([queue]), 1):
+            try:
+                message = self.Message(self._payload(fetched), channel=self)
+            except UnreadableMessage as error:
+                self._bury(fetched, error)
+                return self.basic_get(queue, **options)
+            self.qos.append(message, message.delivery_tag)
+            return message
+        return None
+
+    def close(self) -> None:
+        super().close()
+        self._commands.connection_pool.disconnect()
+
+    def _put(self, queue: str, message: Any, **options: Any) -> None:
+        super()._put(queue, message, **options)
+        key = self.wake_up(queue)
+        batch = options.get("_publish_batch")
+        if batch is not None:
+            batch.add("zadd", key, {"": 0})
+            return
+        self._commands.zadd(key, {"": 0})
+        if queue in self._expires:
+            self._commands.pexpire(key, self._expires[queue])
+
+    def _restore(self, message: Any, leftmost: bool = False) -> None:
+        self.qos.restore_by_tag(message.delivery_tag, leftmost=leftmost, counted=False)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        if not self.active_queues:
+            return
+        connection = self.client.connection
+        self._in_poll = connection
+        self._brpop_sent_at = monotonic()
+        wake_ups = self._prefixed([self.wake_up(queue) for queue in self.active_queues])
+        connection.send_command("BZPOPMIN", *wake_ups, timeout or self.brpop_timeout)
+
+    def _brpop_read(self, **options: Any) -> bool:
+        try:
+            self.client.parse_response(self.client.connection, "BZPOPMIN", **options)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        # After a while without a sign, too: plain Celery gives none, and one may get lost.
+        if self._closing or not self._receive_all():
+            raise Empty
+        return True
+
+    def _receive_all(self) -> bool:
+        room = self.qos.can_consume_max_estimate()
+        most = min(room or MOST_AT_ONCE, self.connection.cycle.most_at_once)
+        lists = self._lists(self._queue_cycle.consume(len(self.active_queues)))
+        received = False
+        for fetched in self._fetch(lists, most):
+            received = True
+            self._queue_cycle.rotate(fetched.queue)
+            try:
+                self.connection._deliver(self._payload(fetched), fetched.queue)
+            except UnreadableMessage as error:
+                self._bury(fetched, error)
+        return received
+
+    def _prefixed(self, keys: Sequence[str]) -> list[str]:
+        return [f"{self.global_keyprefix}{key}" for key in keys]
+
+    def _lists(self, queues: Sequence[str]) -> list[tuple[str, str]]:
+        """Each queue with its lists, those of the first priority first."""
+        steps = self.priority_steps
+        return [(queue, self._q_for_pri(queue, step)) for step in steps for queue in queues]
+
+    def _fetch(self, lists: Sequence[tuple[str, str]], most: int) -> Iterator[Fetched]:
+        keys = [self.unacked_key, self.unacked_index_key]
+        for queue, key in lists:
+            keys += [key, self.wake_up(queue)]
+        recorded = [int(self.ack_emulation and queue not in self._unrecorded) for queue, _ in lists]
+        for position, raw, tag in self.run(FETCH, keys, most, self.score, *recorded):
+            queue, key = lists[position]
+            yield Fetched(queue, key, raw, tag)
+
+    def _payload(self, fetched: Fetched) -> Any:
+        if fetched.tag is None:
+            raise UnreadableMessage("it has no delivery tag")
+        try:
+            return loads(bytes_to_str(fetched.raw))
+        except ValueError as error:
+            raise UnreadableMessage(repr(error)) from error
+
+    def _bury(self, fetched: Fetched, error: UnreadableMessage) -> None:
+        logger.error("A message in %s cannot be read, so it is buried: %s", fetched.queue, error)
+        headers = {HEADER: {"reason": "unreadable", "error": str(error)}}
+        letter = self.prepare_message(
+            fetched.raw, content_type="application/octet-stream", headers=headers
+        )
+        letter["properties"]["delivery_info"] |= {"queue": fetched.queue}
+        self._inplace_augment_message(letter, DEAD_LETTERS, DEAD_LETTERS)
+        if fetched.tag is None:
+            self.run(BURY, [fetched.key, DEAD_LETTERS], fetched.raw, dumps(letter))
+        else:
+            with self._commands.pipeline() as together:
+                together.lpush(DEAD_LETTERS, dumps(letter))
+                self.qos._remove_from_indices(bytes_to_str(fetched.tag), together)
+                together.execute()
+
+
+class Poller(redis.MultiChannelPoller):
+    """What waits for all channels of a connection."""
+
+    # Who drains events by hand expects one at a time.
+    most_at_once = 1
+    _kept_at = 0.0
+
+    def maybe_restore_messages(self) -> None:
+        for channel in self._channels:
+            if channel.active_queues:
+                try:
+                    channel.qos.keep()
+                    channel.qos.restore_visible(num=channel.unacked_restore_limit)
+                except channel.connection_errors:
+                    logger.debug("will try again to keep what is taken", exc_info=True)
+
+    def get(self, callback: Any, timeout: float | None = None) -> Any:
+        # Who comes here has no event loop, which would do both at the right time.
+        if monotonic() - self._kept_at > min(channel.lease for channel in self._channels) / 4:
+            self._kept_at = monotonic()
+            self.maybe_restore_messages()
+        if not any(channel.qos.can_consume() for channel in self._channels):
+            timeout = min(timeout or LOOK_FOR_ROOM_EVERY, LOOK_FOR_ROOM_EVERY)
+        return super().get(callback, timeout)
+
+
+class Transport(redis.Transport):
+    """Kombu's own, with the channel above."""
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.cycle = Poller()
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        self.cycle.most_at_once = MOST_AT_ONCE
+        super().register_with_event_loop(connection, loop)

@@ -1,0 +1,104 @@
+"""How tasks are sent: in bounded time, and not for later than the broker can keep them."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import Celery
+from celery.app.amqp import AMQP
+from celery.utils import uuid
+from celery.utils.time import maybe_iso8601
+from kombu import Producer, pools
+from kombu.exceptions import OperationalError
+
+from .broker import LONGEST_DELAY, SENDING_OPTIONS
+from .settings import settings
+
+# Seconds. A chain would end where its worker could not send the next step, and a retry would be
+# dropped: a task rather holds its place while the broker is restarted.
+PATIENCE_OF_A_TASK = 30.0
+TRY_AGAIN_AFTER = 0.05
+
+
+class PromptProducer(Producer):
+    """Waits for a confirmation no longer than for the rest, whatever time-outs a socket has."""
+
+    def publish(self, *args: Any, **options: Any) -> Any:
+        return super().publish(*args, **{"confirm_timeout": settings.publish_timeout, **options})
+
+
+class PromptAMQP(AMQP):
+    """Sends over connections of its own: who waits for messages must be more patient."""
+
+    _producer_pool: Any = None
+
+    @property
+    def producer_pool(self) -> Any:
+        if self._producer_pool is None:
+            connection = self.app.connection_for_write(
+                connect_timeout=settings.publish_timeout,
+                # The tries are counted in one place, below.
+                transport_options={**SENDING_OPTIONS, "max_retries": 0},
+            )
+            self._producer_pool = pools.ProducerPool(
+                pools.connections[connection],
+                limit=self.app.pool.limit,
+                Producer=PromptProducer,
+            )
+        return self._producer_pool
+
+
+class Application(Celery):
+    """Celery's own, whose every way to send a task ends here."""
+
+    amqp_cls = f"{__name__}:{PromptAMQP.__name__}"
+
+    def send_task(  # type: ignore[override]
+        self,
+        name: str,
+        args: Any = None,
+        kwargs: Any = None,
+        countdown: float | None = None,
+        eta: Any = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Raises OperationalError when the broker does not take the task in time."""
+        countdown, eta = _bounded(countdown, eta, bool(options.get("retries")))
+        patience = PATIENCE_OF_A_TASK if self.current_worker_task else settings.publish_timeout
+        deadline = time.monotonic() + patience
+        # The same in each attempt: one that came through unnoticed must not become a second task.
+        options |= {"task_id": task_id or uuid(), "timeout": settings.publish_timeout}
+        with self.producer_or_acquire(producer) as chosen:
+            while True:
+                try:
+                    return super().send_task(
+                        name, args, kwargs, countdown, eta, producer=chosen, **options
+                    )
+                except OperationalError:
+                    # The connection may have died long ago, and the broker be there.
+                    chosen.connection.collect()
+                    chosen.revive(chosen.connection)
+                    if options.get("retry") is False or time.monotonic() >= deadline:
+                        raise
+                time.sleep(TRY_AGAIN_AFTER)
+
+
+def _bounded(countdown: float | None, eta: Any, is_retry: bool) -> tuple[float | None, Any]:
+    seconds, wish = countdown or 0, f"countdown={countdown}"
+    if eta is not None:
+        due: Any = maybe_iso8601(eta)
+        # A time without a zone is UTC to Celery.
+        due = due if due.tzinfo else due.replace(tzinfo=UTC)
+        seconds, wish = (due - datetime.now(UTC)).total_seconds(), f"eta={eta}"
+    if seconds <= LONGEST_DELAY:
+        return countdown, eta
+    if is_retry:
+        # Celery drops a task whose retry is refused; one that comes early harms nobody.
+        return LONGEST_DELAY, None
+    raise ValueError(
+        f"{wish} is more than {LONGEST_DELAY:.0f} s away: the broker would hand out the task again "
+        "and again before. Have a scheduled task send it in time, or set a longer "
+        f"VISIBILITY_TIMEOUT than {settings.visibility_timeout} s"
+    )
