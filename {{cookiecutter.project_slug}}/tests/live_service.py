@@ -369,7 +369,7 @@ def _broker_and_results(
     found["CELERY_BROKER_URL"] = _empty_rabbitmq()
     #{% endif %}
     #{% if cookiecutter.broker == "sqs" %}
-    found |= stack.enter_context(_sqs(changed.get("VISIBILITY_TIMEOUT", "3600")))
+    found |= stack.enter_context(_sqs())
     #{% endif %}
     #{% if cookiecutter.result_backend == "redis" %}
     found["CELERY_RESULT_BACKEND"] = server.url(1)
@@ -401,7 +401,7 @@ def _empty_rabbitmq() -> str:
 
 
 @contextmanager
-def _sqs(visibility_timeout: str) -> Iterator[dict[str, str]]:
+def _sqs() -> Iterator[dict[str, str]]:
     """A server that stands in for SQS, with the queues that the service needs."""
     port = embedded_broker.free_port()
     address = f"http://127.0.0.1:{port}"
@@ -417,9 +417,8 @@ def _sqs(visibility_timeout: str) -> Iterator[dict[str, str]]:
         try:
             wait_until(lambda: _listens(port), "the server that stands in for SQS")
             account = boto3.client("sqs", endpoint_url=address, region_name="us-east-1")
-            attributes = {"VisibilityTimeout": visibility_timeout}
             for name in [*Queue, DEAD_LETTERS]:
-                account.create_queue(QueueName=f"tests-{name}", Attributes=attributes)
+                account.create_queue(QueueName=f"tests-{name}")
             account.close()
             prefix = f"{address}/123456789012/tests-"
             broker = f"sqs://127.0.0.1:{port}"

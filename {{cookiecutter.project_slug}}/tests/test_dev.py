@@ -150,11 +150,12 @@ class Folder:
 
     def services(self, name: str) -> set[int]:
         """The process that `dev` started, without those that it started in turn."""
-        return {
-            process
-            for process, command in self.processes().items()
-            if SERVICES[name] in command and os.getpgid(process) == process
-        }
+        found = set()
+        for process, command in self.processes().items():
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                if SERVICES[name] in command and os.getpgid(process) == process:
+                    found.add(process)
+        return found
 
 
 def ended(dev: "subprocess.Popen[bytes]") -> int:

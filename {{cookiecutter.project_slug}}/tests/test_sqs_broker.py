@@ -1,12 +1,13 @@
 """Amazon SQS as the broker: queues that were made beforehand, and nothing else."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kombu.transport.SQS import UndefinedQueueException
-from live_service import Service, running_service
+from live_service import TIMEOUT, Service, kill, running_service, wait_until
 
 from {{ cookiecutter.__package_slug }}.queues import Queue
 from {{ cookiecutter.__package_slug }}.settings import Settings
@@ -76,3 +77,31 @@ def test_a_task_that_is_revoked_runs_all_the_same(service: Service, tmp_path: Pa
         result.revoke()
 
     assert service.value(result) == "Hello, Ada!"
+
+
+def stop(worker: "subprocess.Popen[bytes]") -> None:
+    worker.terminate()
+    assert worker.wait(TIMEOUT) == 0
+
+
+def wait_until_it_asks_for_messages(worker_is_ready: Path) -> None:
+    for _ in range(2):
+        wait_until(worker_is_ready.exists, "the worker to be ready")
+        worker_is_ready.unlink()
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("end", [stop, kill])
+def test_a_task_sent_just_after_its_worker_has_gone_runs_before_the_visibility_timeout(
+    tmp_path: Path, end: Callable[["subprocess.Popen[bytes]"], None]
+) -> None:
+    hour = {"VISIBILITY_TIMEOUT": "3600", "HEALTH_DIR": str(tmp_path)}
+    with running_service(tmp_path, **hour) as idle:
+        with idle.worker() as leaving:
+            wait_until_it_asks_for_messages(tmp_path / "ready")
+            end(leaving)
+        sent = idle.send("hello.greet", "Ada")
+
+        with idle.worker():
+            assert idle.value(sent) == "Hello, Ada!"

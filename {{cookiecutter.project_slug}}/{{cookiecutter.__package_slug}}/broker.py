@@ -85,6 +85,7 @@ QUEUES = [kombu.Queue(name, kombu.Exchange(name), routing_key=name) for name in 
 DEAD_LETTERS_QUEUE = kombu.Queue(DEAD_LETTERS)
 TRANSPORT_OPTIONS: dict[str, Any] = {
     "region": settings.aws_region,
+    "visibility_timeout": settings.visibility_timeout,
     "is_secure": settings.sqs_queue_url_prefix.startswith("https://"),
     # A service that makes and lists queues needs more rights, and could serve a wrong one.
     "predefined_queues": {
