@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mutants
 import pytest
 import yaml
 from chaos import PAIRS, answers_for, faults, read
@@ -282,3 +283,14 @@ def test_every_project_says_which_python_it_needs(render: Render) -> None:
     metadata = tomllib.loads((project / "pyproject.toml").read_text())["project"]
 
     assert metadata["requires-python"] == ">=3.11"
+
+
+def test_each_typical_fault_can_still_be_planted() -> None:
+    faults = mutants.read()
+    lost = [
+        fault.name
+        for fault in faults
+        if fault.path(TEMPLATE).read_text("utf-8").count(fault.old) != 1
+    ]
+
+    assert lost == []

@@ -138,8 +138,8 @@ class Settings(BaseSettings):
     # its consumer timeout, which is set there. The task of a dead worker does not wait.
     #{% endif %}
     #{% if cookiecutter.broker == "sqs" %}
-    # Seconds after which SQS hands a task that was not acknowledged to another worker: what was set
-    # when the queues were made.
+    # Seconds for which a worker claims what SQS hands out. What is not acknowledged by then goes to
+    # another one.
     #{% endif %}
     visibility_timeout: int = Field(default={{ cookiecutter._brokers[cookiecutter.broker].visibility_timeout }}, gt=0)
     #{% if cookiecutter.include_sqlalchemy %}
