@@ -295,7 +295,7 @@ def running_service(folder: Path, **changed: str) -> Iterator[Service]:
         environment = {name: os.environ[name] for name in names} | {
             "PYTHONPATH": os.pathsep.join(paths),
             "WORKER_CONCURRENCY": "1",
-            **_broker_and_results(folder, stack, changed),
+            **_broker_and_results(folder, stack),
             **changed,
         }
         sender = stack.enter_context(sending_to(environment))
@@ -355,9 +355,7 @@ def _transport_options(environment: Mapping[str, str]) -> dict[str, Any]:
     #{% endif %}
 
 
-def _broker_and_results(
-    folder: Path, stack: ExitStack, changed: Mapping[str, str]
-) -> dict[str, str]:
+def _broker_and_results(folder: Path, stack: ExitStack) -> dict[str, str]:
     found: dict[str, str] = {}
     #{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
     server = stack.enter_context(running(folder / "redis"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kombu.transport.SQS import UndefinedQueueException
 from live_service import TIMEOUT, Service, kill, running_service, wait_until
+from pydantic import ValidationError
 
 from {{ cookiecutter.__package_slug }}.queues import Queue
 from {{ cookiecutter.__package_slug }}.settings import Settings
@@ -28,6 +29,11 @@ def test_the_broker_is_where_the_queues_are(
     monkeypatch.setenv("SQS_QUEUE_URL_PREFIX", prefix)
 
     assert Settings(_env_file=None).celery_broker_url == broker
+
+
+def test_what_sqs_would_claim_for_nobody_is_refused() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 43200"):
+        Settings(_env_file=None, visibility_timeout=43_201)
 
 
 def test_an_sqs_that_cannot_be_reached_ends_no_worker() -> None:

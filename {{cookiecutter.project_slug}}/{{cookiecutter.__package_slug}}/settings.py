@@ -139,9 +139,12 @@ class Settings(BaseSettings):
     #{% endif %}
     #{% if cookiecutter.broker == "sqs" %}
     # Seconds for which a worker claims what SQS hands out. What is not acknowledged by then goes to
-    # another one.
+    # another one. SQS hides nothing for more than twelve hours.
+    visibility_timeout: int = Field(default={{ cookiecutter._brokers[cookiecutter.broker].visibility_timeout }}, gt=0, le=12 * 60 * 60)
     #{% endif %}
+    #{% if cookiecutter.broker != "sqs" %}
     visibility_timeout: int = Field(default={{ cookiecutter._brokers[cookiecutter.broker].visibility_timeout }}, gt=0)
+    #{% endif %}
     #{% if cookiecutter.include_sqlalchemy %}
     # Seconds after which a task from the outbox that was sent and is not done is sent again, and
     # twice as many each time after that. Unless set: VISIBILITY_TIMEOUT, as no task takes longer.
