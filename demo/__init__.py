@@ -54,7 +54,7 @@ def _run(keep: Path | None) -> int:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-")))
         console.print(f"[bold]1. Render the defaults[/] into {folder}")
         project = _render(folder)
-        console.print("[bold]2. Install and start them[/] with `dev`: broker, worker, beat, Flower")
+        console.print("[bold]2. Install and start them[/] with `dev`: broker, worker, beat, API")
         log = stack.enter_context(_running(project))
         console.print("[bold]3. Submit the example jobs[/] and watch them\n")
         jobs = subprocess.run(

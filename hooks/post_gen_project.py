@@ -38,6 +38,7 @@ ONLY_IF = {
         "tests/test_database_leases.py",
     ],
     ("broker", ("redis", "rabbitmq")): [
+        "tests/test_api_cancel.py",
         "tests/test_large_chaos.py",
         "tests/test_one_process_poison.py",
         "tests/test_remote_control.py",
@@ -48,14 +49,28 @@ ONLY_IF = {
     ],
     ("result_backend", ("redis",)): [
         f"{PACKAGE}/redis_results.py",
+        f"{PACKAGE}/api/redis_store.py",
         "tests/test_redis_results.py",
         "tests/test_results_beside_broker.py",
     ],
-    ("result_backend", ("postgres",)): ["tests/test_postgres_results.py"],
+    ("result_backend", ("postgres",)): [
+        f"{PACKAGE}/api/database_store.py",
+        "tests/test_postgres_results.py",
+    ],
     ("result_backend", ("redis", "postgres")): [
         "tests/test_progress.py",
         "tests/test_results_chaos.py",
         "tests/test_watching.py",
+        f"{PACKAGE}/api/events.py",
+        f"{PACKAGE}/api/job.py",
+        f"{PACKAGE}/api/jobs.py",
+        f"{PACKAGE}/api/store.py",
+        "tests/memory_store.py",
+        "tests/test_api_events.py",
+        "tests/test_api_jobs.py",
+        "tests/test_api_store.py",
+        "tests/test_api_watching.py",
+        "tests/test_api_cancel.py",
     ],
     ("result_backend", ("postgres", "none")): [
         f"{PACKAGE}/database_leases.py",
@@ -81,6 +96,21 @@ ONLY_IF = {
         f"{PACKAGE}/gevent_request.py",
         "tests/test_gevent_control.py",
         "tests/test_gevent_pool.py",
+    ],
+    ("include_api", (True,)): [
+        f"{PACKAGE}/api",
+        "tests/api_service.py",
+        "tests/live_api.py",
+        "tests/memory_store.py",
+        "tests/test_api.py",
+        "tests/test_api_cancel.py",
+        "tests/test_api_events.py",
+        "tests/test_api_guard.py",
+        "tests/test_api_jobs.py",
+        "tests/test_api_live.py",
+        "tests/test_api_store.py",
+        "tests/test_api_watching.py",
+        "docs/api.md",
     ],
     ("include_sqlalchemy", (True,)): [
         "alembic.ini",
@@ -189,6 +219,8 @@ def write_secrets(file: Path, example: str) -> None:
     lines = ["# Secrets of this machine, which git ignores. All settings are in .env.example."]
     for name in re.findall(r"^#(\w+_PASSWORD)=$", example, re.MULTILINE):
         lines.append(f"{name}={secrets.token_hex(16)}")
+    if "#API_KEY=" in example:
+        lines.append(f"API_KEY={secrets.token_hex(16)}")
     if "#FLOWER_BASIC_AUTH=" in example:
         lines.append(f"FLOWER_BASIC_AUTH=admin:{secrets.token_hex(16)}")
     if Path("compose.sqs.yaml").exists():

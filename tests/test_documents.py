@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -26,7 +27,7 @@ LASTING = {
     r"\bcelery .* beat\b": "beat: Starting",
     r" outbox relay$": "the relay sends",
 }
-TIMEOUT = 120
+TIMEOUT = 240
 
 
 @dataclass
@@ -47,6 +48,9 @@ class Reader:
         self.environment = {
             name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"
         }
+        # Its own: while `dev` starts the API again, that of another reader could take the port.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.environment["API_PORT"] = str(free.getsockname()[1])
 
     def blocks(self, *documents: Path) -> Iterator[Block]:
         for document in documents:
@@ -94,8 +98,11 @@ class Reader:
         if path.parent == self.project / "tests":
             return
         deadline = time.monotonic() + TIMEOUT
-        reloaded = re.compile(rf"{path.name}.* changed: .*@\S+ ready\.", re.DOTALL)
-        while not reloaded.search(self._said(seen)):
+        signs = [r"@\S+ ready\."]
+        if (self.project / "docs/api.md").exists():
+            signs.append(r"Uvicorn running")
+        reloaded = [re.compile(rf"{path.name}.* changed: .*{sign}", re.DOTALL) for sign in signs]
+        while not all(sign.search(self._said(seen)) for sign in reloaded):
             assert time.monotonic() < deadline, f"`dev` did not reload:\n{self._said(seen)}"
             time.sleep(0.05)
 

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 #{% endif %}
 
+#{% if cookiecutter.include_api %}
+import httpx2
+#{% endif %}
 import pytest
 
 # Set before the package is imported, because it reads its settings then. The environment wins over
@@ -35,7 +38,14 @@ os.environ |= {
 from alembic import command
 from alembic.config import Config
 #{% endif %}
+#{% if cookiecutter.include_api %}
+from api_service import serving
+from celery import Task, signals
+#{% endif %}
 from celery.contrib.testing.worker import start_worker
+#{% if cookiecutter.include_api %}
+from live_service import wait_until
+#{% endif %}
 
 #{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import redis_leases, storage
@@ -92,6 +102,32 @@ def worker() -> Iterator[None]:
     waker.join()
 
 
+#{% if cookiecutter.include_api %}
+@pytest.fixture(scope="session")
+def api() -> Iterator[httpx2.Client]:
+    with serving() as client:
+        yield client
+
+
+@pytest.fixture
+def settled(worker: None) -> Iterator[None]:
+    """Jobs that a test submits and does not wait for would run in the next one."""
+    running: set[str] = set()
+
+    def begin(headers: dict[str, str], **_: object) -> None:
+        running.add(headers["id"])
+
+    def end(sender: Task[..., object], **_: object) -> None:
+        running.discard(str(sender.request.id))
+
+    signals.before_task_publish.connect(begin)
+    signals.task_success.connect(end)
+    signals.task_failure.connect(end)
+    yield
+    wait_until(lambda: not running, "the jobs of this test")
+
+
+#{% endif %}
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What became of the tasks in the tests that break something."""
     for outcome in ("passed", "failed"):

@@ -77,9 +77,13 @@ import builtins
 import os
 import signal
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 from celery import shared_task
+
+from {{ cookiecutter.__package_slug }}.jobs import Progress
+from {{ cookiecutter.__package_slug }}.progress import publish
 
 
 @shared_task(name="probe.write")
@@ -87,6 +91,20 @@ def write(file: str, line: str, seconds: str = "0", ballast: str = "") -> None:
     time.sleep(float(seconds))
     with Path(file).open("a") as lines:
         lines.write(f"{line}\\n")
+
+
+@shared_task(name="probe.count")
+def count(folder: str, total: str) -> int:
+    """Take a step for each file that is there."""
+
+    def steps() -> Generator[Progress, None, int]:
+        for done in range(1, int(total) + 1):
+            while not (Path(folder) / str(done)).exists():
+                time.sleep(0.01)
+            yield Progress(done, int(total))
+        return int(total)
+
+    return publish(steps())
 
 
 @shared_task(name="probe.hang")

@@ -20,7 +20,12 @@ import redis
 from live_service import sending_to
 
 from {{ cookiecutter.__package_slug }} import supervisor
+#{% if cookiecutter.include_api %}
+from {{ cookiecutter.__package_slug }}.embedded_broker import free_port, running
+#{% endif %}
+#{% if not cookiecutter.include_api %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
+#{% endif %}
 from {{ cookiecutter.__package_slug }}.settings import Settings
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -38,6 +43,9 @@ NEEDED = {path.name for path in PROJECT.iterdir() if not path.name.startswith(".
 SERVICES = {"worker": " worker ", "beat": " beat ", "broker": "-server "}
 #{% if cookiecutter.include_sqlalchemy %}
 SERVICES["relay"] = " outbox relay "
+#{% endif %}
+#{% if cookiecutter.include_api %}
+SERVICES["api"] = " api "
 #{% endif %}
 # Seconds. A machine that is busy with other things must not fail a test.
 TIMEOUT = 60
@@ -185,6 +193,10 @@ def copy_project(path: Path, **environment: str) -> Folder:
     names = os.environ.keys() - {name.upper() for name in Settings.model_fields}
     paths = [str(path), *filter(None, [os.environ.get("PYTHONPATH")])]
     chosen = {"PYTHONPATH": os.pathsep.join(paths), "WORKER_CONCURRENCY": "1"}
+    #{% if cookiecutter.include_api %}
+    # Its own: while this one is started again, another `dev` could take the port.
+    chosen["API_PORT"] = str(free_port())
+    #{% endif %}
     #{% if cookiecutter.result_backend == "none" %}
     # The service keeps no results, but without any a test would see nothing.
     path.with_suffix(".results").mkdir()

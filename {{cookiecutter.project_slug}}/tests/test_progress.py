@@ -1,12 +1,14 @@
 """Progress travels from a job to whoever watches its task, and costs nothing when nobody does."""
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from celery.backends.cache import CacheBackend
 
 from {{ cookiecutter.__package_slug }}.jobs import Progress, hello
 from {{ cookiecutter.__package_slug }}.progress import publish
@@ -61,21 +63,54 @@ def greetings(use: Callable[[Greetings], None]) -> Greetings:
 def test_a_watcher_sees_how_far_a_task_is_and_then_its_result(greetings: Greetings) -> None:
     with greetings.half_way() as result:
         assert result.state == "PROGRESS"
-        assert result.info == {"done": 1, "total": 1, "note": "Ada"}
+        step = {"done": 1, "total": 1, "note": "Ada"}
+        assert result.info == {**step, "steps": [step], "began": result.info["began"]}
 
     assert (result.state, result.info) == ("SUCCESS", "1 greetings")
 
 
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize(("seconds", "seen"), [(60, 1), (0, 100)])
-def test_of_many_steps_in_a_short_time_only_the_first_is_reported(
+def test_of_many_steps_in_a_short_time_only_the_first_is_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, greetings: Greetings, seconds: float, seen: int
 ) -> None:
     monkeypatch.setattr("{{ cookiecutter.__package_slug }}.progress.PUBLISH_EVERY", seconds)
     greetings.total = 100
 
     with greetings.half_way() as result:
-        assert result.info == asdict(Progress(seen, 100, "Ada"))
+        assert result.info["done"] == seen
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_others_follow_together_a_moment_later(greetings: Greetings) -> None:
+    greetings.total = 100
+
+    with greetings.half_way() as result:
+        deadline = time.monotonic() + 10
+        while result.info["done"] != 100 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [step["done"] for step in result.info["steps"]] == list(range(51, 101))
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_last_steps_are_reported_before_the_result(
+    monkeypatch: pytest.MonkeyPatch, greetings: Greetings
+) -> None:
+    monkeypatch.setattr("{{ cookiecutter.__package_slug }}.progress.PUBLISH_EVERY", 60)
+    store: Any = CacheBackend.store_result
+    stored: list[int] = []
+
+    def record(backend: Any, task_id: str, info: Any, state: str, **options: Any) -> Any:
+        if state == "PROGRESS":
+            stored.append(info["done"])
+        return store(backend, task_id, info, state, **options)
+
+    monkeypatch.setattr(CacheBackend, "store_result", record)
+    greetings.total = 3
+    with greetings.half_way():
+        """It has taken all three."""
+
+    assert stored == [1, 3]
 
 
 @pytest.mark.usefixtures("worker")

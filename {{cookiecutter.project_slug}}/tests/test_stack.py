@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-#{% if cookiecutter.include_flower %}
+#{% if cookiecutter.include_api or cookiecutter.include_flower %}
 import socket
 #{% endif %}
 import subprocess
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-#{% if cookiecutter.include_flower %}
+#{% if cookiecutter.include_api or cookiecutter.include_flower %}
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 #{% endif %}
@@ -145,7 +145,7 @@ def wait_for_more(stack: Stack, file: str) -> None:
     wait_until(lambda: len(stack.lines(file)) >= enough, f"more lines in {file}")
 
 
-#{% if cookiecutter.include_flower %}
+#{% if cookiecutter.include_api or cookiecutter.include_flower %}
 def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -212,6 +212,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "COMPOSE_PROJECT_NAME": f"test-{folder.parent.name}-{secrets.token_hex(3)}",
             "COMPOSE_FILE": ":".join(files),
             "SERVICE_IMAGE": IMAGE,
+            #{% if cookiecutter.include_api %}
+            "API_PORT": str(free_port()),
+            #{% endif %}
             #{% if cookiecutter.include_flower %}
             "FLOWER_PORT": str(free_port()),
             #{% endif %}
@@ -275,6 +278,22 @@ def test_only_this_machine_can_reach_a_port(stack: Stack) -> None:
     }
 
     assert published <= {"127.0.0.1"}
+#{% if cookiecutter.include_api %}
+
+
+def test_the_api_takes_a_job_with_the_key_only(stack: Stack) -> None:
+    # A test before this one may have started it again.
+    stack.compose("up", "--wait", "api")
+    address = f"http://127.0.0.1:{stack.environment['API_PORT']}/api/hello/greet"
+    headers = {"Content-Type": "application/json"}
+    job = Request(address, b'{"name": "Ada"}', headers)
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(job, timeout=TIMEOUT)
+
+    job.add_header("X-API-Key", stack.environment["API_KEY"])
+    with urlopen(job, timeout=TIMEOUT) as answer:
+        assert answer.status == 202
+#{% endif %}
 #{% if cookiecutter.include_flower %}
 
 

@@ -47,6 +47,16 @@ def dev() -> None:
     development.run()
 
 
+#{% if cookiecutter.include_api %}
+@app.command()
+def api() -> None:
+    """Serve the HTTP API and its page, at API_HOST and API_PORT."""
+    from .api.server import serve
+
+    serve()
+
+
+#{% endif %}
 @app.command()
 def submit(
     task: Annotated[str, typer.Argument(help="Name of the task, such as hello.greet.")],

@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import os
-#{% if cookiecutter.include_flower %}
+#{% if cookiecutter.include_api or cookiecutter.include_flower %}
 import secrets
 #{% endif %}
 import signal
@@ -129,6 +129,15 @@ def _plan() -> Plan:
         Service("outbox", [sys.executable, "-m", str(__package__), "outbox", "relay"], environment),
         #{% endif %}
     ]
+    #{% if cookiecutter.include_api %}
+    port = str(embedded_broker.free_port(settings.api_port))
+    key = settings.api_keys[0] if settings.api_keys else secrets.token_urlsafe(24)
+    plan.environment |= {"API_HOST": "127.0.0.1", "API_PORT": port, "API_KEY": key}
+    api = [sys.executable, "-m", str(__package__), "api"]
+    plan.reloading.append(Service("api", api, environment))
+    # Behind the # a browser keeps it to itself, and the page takes it from there.
+    plan.hints.append(f"API and its page: http://127.0.0.1:{port}/#key={key}")
+    #{% endif %}
     #{% if cookiecutter.include_flower %}
     flower_port = embedded_broker.free_port(5555)
     flower = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]

@@ -16,8 +16,7 @@ AWAY = (redis.RedisError,)
 @cache
 def client() -> redis.Redis:
     return redis.Redis.from_url(
-        # Celery's way to name a socket is none of redis-py's.
-        settings.locks_url.replace("redis+socket:", "unix:").replace("virtual_host=", "db="),
+        client_url(settings.locks_url),
         decode_responses=True,
         # Without a timeout a connection that died silently is waited on for ever.
         socket_timeout=5,
@@ -25,6 +24,11 @@ def client() -> redis.Redis:
         # At redis-py's limit of 100 the tasks beyond it fail; one process may run more at a time.
         max_connections=1000,
     )
+
+
+def client_url(url: str) -> str:
+    """Celery's way to name a socket is none of redis-py's."""
+    return url.replace("redis+socket:", "unix:").replace("virtual_host=", "db=")
 
 
 class Lease:

@@ -24,7 +24,10 @@ class PromptProducer(Producer):
     """Waits for a confirmation no longer than for the rest, whatever time-outs a socket has."""
 
     def publish(self, *args: Any, **options: Any) -> Any:
-        return super().publish(*args, **{"confirm_timeout": settings.publish_timeout, **options})
+        # What is told to all workers would be tried for as long as the broker is away.
+        options.setdefault("retry_policy", {"max_retries": 1, "interval_start": 0})
+        options.setdefault("confirm_timeout", settings.publish_timeout)
+        return super().publish(*args, **options)
 
 
 class PromptAMQP(AMQP):

@@ -36,6 +36,12 @@ def _in_database(database_url: str) -> str:
     # SQLite lets one process write at a time: results must not wait for a long transaction.
     return "db+sqlite:///results.sqlite3"
 #{% endif %}
+#{% if cookiecutter.include_api %}
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+#{% endif %}
 
 
 class Settings(BaseSettings):
@@ -155,7 +161,7 @@ class Settings(BaseSettings):
 
     # Seconds that sending a task may take before it is an error, which is certain after twice as
     # many. A task that sends another one waits longer.
-    publish_timeout: float = Field(default=1, gt=0)
+    publish_timeout: float = Field(default=0.8, gt=0)
     # How often a task may be delivered whose worker or process dies of it each time. After that it
     # is buried.
     max_deliveries: int = Field(default=5, gt=0)
@@ -177,6 +183,20 @@ class Settings(BaseSettings):
     cache_url: str = Field(default="memory://", pattern="^(memory|redis)://")
 
     #{% endif %}
+    #{% if cookiecutter.include_api %}
+    # What callers of the API name in the header X-API-Key; several, with commas, while one replaces
+    # another. Without it the API does not start.
+    api_key: str = ""
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, gt=0, lt=65536)
+    # For each key, and for each process that serves the API.
+    api_rate_limit: str = Field(default="600/minute", pattern="^[1-9][0-9]*/(second|minute|hour)$")
+    # Bytes of one request.
+    api_max_body: int = Field(default=1_000_000, gt=0)
+    # Pages of these origins may use the API in a browser: https://example.com, several with commas.
+    api_allowed_origins: str = ""
+
+    #{% endif %}
     #{% if cookiecutter.include_flower %}
     # user:password of Flower's page, which shows arguments and can stop workers.
     flower_basic_auth: str | None = Field(default=None, pattern="^[^:]+:.+$")
@@ -188,6 +208,23 @@ class Settings(BaseSettings):
     # smtp://user:password@host:587, or smtps:// for TLS from the first byte.
     smtp_url: str = Field(default="smtp://localhost:1025", pattern="^smtps?://[^/]+$")
     email_from: str = "{{ cookiecutter.project_slug }}@localhost"
+
+    #{% endif %}
+    #{% if cookiecutter.include_api %}
+    @property
+    def api_keys(self) -> list[str]:
+        return _listed(self.api_key)
+
+    @property
+    def api_origins(self) -> list[str]:
+        return _listed(self.api_allowed_origins)
+
+    @field_validator("api_key")
+    @classmethod
+    def _api_keys_are_long_enough(cls, keys: str) -> str:
+        if any(len(key) < 16 for key in _listed(keys)):
+            raise ValueError("a key that can be guessed is none: take 16 characters or more")
+        return keys
 
     #{% endif %}
     @field_validator("celery_broker_url")
@@ -256,7 +293,7 @@ def _problem(*, loc: tuple[int | str, ...], msg: str, input: Any, **_: Any) -> s
     name = str(loc[0]).upper()
     # A user without a password, or a password without a user, may be a password.
     secret = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@")
-    value = "***" if name.endswith("_AUTH") else secret.sub(r"\1***@", str(input))
+    value = "***" if name.endswith(("_AUTH", "_KEY")) else secret.sub(r"\1***@", str(input))
     return f"{name}={value}: {msg.removeprefix('Value error, ')}"
 
 

@@ -1,0 +1,110 @@
+"""A store of the API in memory, for tests whose results are there, too."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from celery.backends.cache import CacheBackend
+from kombu.utils import json
+
+from {{ cookiecutter.__package_slug }}.api.job import Seen, Submission
+from {{ cookiecutter.__package_slug }}.api.store import Claim, Mailbox
+from {{ cookiecutter.__package_slug }}.celery import app
+
+
+class MemoryStore:
+    # The latest last.
+    running: ClassVar[list["MemoryStore"]] = []
+
+    def __init__(self) -> None:
+        self._mailboxes: dict[bytes, set[Mailbox]] = {}
+        self.forget_all()
+
+    def forget_all(self) -> None:
+        self._submissions: dict[str, Submission] = {}
+        self._claims: dict[str, Claim] = {}
+
+    def is_watched(self) -> bool:
+        return bool(self._mailboxes)
+
+    async def start(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        MemoryStore.running.append(self)
+
+    async def close(self) -> None:
+        MemoryStore.running.remove(self)
+
+    def end_watching(self) -> None:
+        for mailboxes in self._mailboxes.values():
+            for mailbox in mailboxes:
+                mailbox.close()
+
+    async def remember(self, submission: Submission) -> None:
+        self._submissions[submission.id] = submission
+
+    async def submissions(self, ids: Sequence[str]) -> list[Submission | None]:
+        return [self._submissions.get(job_id) for job_id in ids]
+
+    async def recent(self) -> list[str]:
+        return list(reversed(self._submissions))
+
+    async def seen(self, ids: Sequence[str]) -> list[Seen | None]:
+        return [record and Seen(json.loads(record)) for record in map(self._record, ids)]
+
+    async def claim(self, key: str, job_id: str, fingerprint: str) -> Claim:
+        if key in self._claims:
+            found = self._claims[key]
+            self._claims[key] = replace(found, is_mine=False)
+            return found
+        claim = Claim(job_id, fingerprint, is_submitted=False, is_mine=True)
+        self._claims[key] = replace(claim, is_mine=False)
+        return claim
+
+    async def keep_claim(self, key: str, claim: Claim) -> None:
+        self._claims[key] = replace(claim, is_submitted=True, is_mine=False)
+
+    async def release_claim(self, key: str) -> None:
+        self._claims[key] = replace(self._claims[key], is_mine=True)
+
+    @asynccontextmanager
+    async def watch(self, job_id: str) -> AsyncIterator[Mailbox]:
+        mailbox = Mailbox()
+        key = _key(job_id)
+        self._mailboxes.setdefault(key, set()).add(mailbox)
+        (seen,) = await self.seen([job_id])
+        mailbox.put(seen or Seen(None))
+        try:
+            yield mailbox
+        finally:
+            self._mailboxes[key].discard(mailbox)
+            if not self._mailboxes[key]:
+                del self._mailboxes[key]
+
+    def tell(self, key: bytes, record: str) -> None:
+        for mailbox in self._mailboxes.get(key, ()):
+            mailbox.put(Seen(json.loads(record)))
+
+    def _record(self, job_id: str) -> Any:
+        backend: Any = app.backend
+        return backend.get(_key(job_id))
+
+
+def _key(job_id: str) -> bytes:
+    backend: Any = app.backend
+    return bytes(backend.get_key_for_task(job_id))
+
+
+_set: Any = CacheBackend.set
+
+
+def _set_and_tell(backend: Any, key: Any, value: Any) -> Any:
+    """Each store learns of each result as it is stored, by whatever thread."""
+    stored = _set(backend, key, value)
+    for store in MemoryStore.running:
+        store.loop.call_soon_threadsafe(store.tell, bytes(key), value)
+    return stored
+
+
+CacheBackend.set = _set_and_tell  # type: ignore[assignment,method-assign]

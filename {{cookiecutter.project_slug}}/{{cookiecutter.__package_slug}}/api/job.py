@@ -1,0 +1,125 @@
+"""What callers are told of a job."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED}
+# Celery's names. A task that it knows nothing of waits in its queue.
+STATES = {
+    "PENDING": State.QUEUED,
+    "RECEIVED": State.QUEUED,
+    "STARTED": State.RUNNING,
+    "PROGRESS": State.RUNNING,
+    "RETRY": State.RETRYING,
+    "SUCCESS": State.SUCCEEDED,
+    "FAILURE": State.FAILED,
+    "REJECTED": State.FAILED,
+    "REVOKED": State.CANCELLED,
+}
+
+
+class Progress(BaseModel):
+    done: int
+    total: int
+    note: str = ""
+
+
+class Failure(BaseModel):
+    """What went wrong. The traceback stays in the service's log."""
+
+    type: str
+    message: str
+
+
+class Links(BaseModel):
+    self: str
+    events: str
+    #{% if cookiecutter.broker != "sqs" %}
+    cancel: str
+    #{% endif %}
+
+
+class Job(BaseModel):
+    id: str
+    # Neither is known of a job that was not submitted here.
+    task: str | None
+    submitted_at: datetime | None
+    state: State
+    progress: Progress | None = None
+    # What the job returned, once it has succeeded.
+    result: Any = None
+    # Why it failed, or is tried again.
+    error: Failure | None = None
+    links: Links
+
+
+class Submission(BaseModel):
+    """What is remembered of a job that was submitted here."""
+
+    id: str
+    task: str
+    submitted_at: datetime
+
+
+class Seen:
+    """What the result backend has of a job: Celery's own record, or nothing yet."""
+
+    def __init__(self, record: Mapping[str, Any] | None) -> None:
+        self._record = record or {"status": "PENDING", "result": None}
+        self.state = STATES.get(str(self._record["status"]), State.RUNNING)
+        self.is_final = self.state in FINAL
+
+    def steps(self) -> list[Progress]:
+        """The latest steps of a job that reports them, the oldest first."""
+        found = self._record["result"]
+        # A task may tell of its progress in Celery's own way, and what it likes.
+        if self._record["status"] != "PROGRESS" or "steps" not in found:
+            return []
+        return [Progress(**step) for step in found["steps"]]
+
+    def began(self) -> float:
+        """When the run began that these steps are of: a job that is tried again has several."""
+        return float(self._record["result"]["began"]) if self.steps() else 0.0
+
+    def error(self) -> Failure | None:
+        if self.state not in (State.FAILED, State.CANCELLED, State.RETRYING):
+            return None
+        found = self._record["result"]
+        if not isinstance(found, Mapping):
+            return Failure(type="", message=str(found))
+        words = found.get("exc_message") or ""
+        words = words if isinstance(words, str) else ", ".join(str(word) for word in words)
+        return Failure(type=str(found.get("exc_type", "")), message=words)
+
+    def job(self, job_id: str, submission: Submission | None) -> Job:
+        steps = self.steps()
+        base = f"/api/jobs/{job_id}"
+        return Job(
+            id=job_id,
+            task=submission and submission.task,
+            submitted_at=submission and submission.submitted_at,
+            state=self.state,
+            progress=steps[-1] if steps else None,
+            result=self._record["result"] if self.state is State.SUCCEEDED else None,
+            error=self.error(),
+            #{% if cookiecutter.broker != "sqs" %}
+            links=Links(self=base, events=f"{base}/events", cancel=f"{base}/cancel"),
+            #{% endif %}
+            #{% if cookiecutter.broker == "sqs" %}
+            links=Links(self=base, events=f"{base}/events"),
+            #{% endif %}
+        )
