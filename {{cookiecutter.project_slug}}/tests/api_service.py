@@ -8,16 +8,16 @@ from typing import Any
 
 import httpx2
 import pytest
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 import uvicorn
 #{% endif %}
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from memory_store import MemoryStore
 from uvicorn import Config
 #{% endif %}
 
 from {{ cookiecutter.__package_slug }}.api import application
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from {{ cookiecutter.__package_slug }}.api.server import Server
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.settings import Settings
@@ -37,11 +37,11 @@ def serving(**changed: Any) -> Iterator[httpx2.Client]:
         usual: dict[str, Any] = {"api_rate_limit": "100000/second", "api_max_body": MAX_BODY}
         settings = Settings(_env_file=None, api_key=",".join(KEYS), **usual | changed)
         patch.setattr(application, "settings", settings)
-        #{% if cookiecutter.result_backend == "none" %}
+        #{% if cookiecutter.__result_backend == "none" %}
         configuration = uvicorn.Config(application.create_app(), port=0, log_config=None)
         server = uvicorn.Server(configuration)
         #{% endif %}
-        #{% if cookiecutter.result_backend != "none" %}
+        #{% if cookiecutter.__result_backend != "none" %}
         patch.setattr(application, "ResultStore", MemoryStore)
         server = Server(Config(application.create_app(), port=0, log_config=None))
         #{% endif %}

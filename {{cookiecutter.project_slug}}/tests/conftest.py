@@ -47,30 +47,30 @@ from celery.contrib.testing.worker import start_worker
 from live_service import wait_until
 #{% endif %}
 
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_examples %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import redis_leases, storage
 #{% endif %}
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] and not cookiecutter.include_examples %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] and not cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import redis_leases
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import database, storage
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy and not cookiecutter.include_examples %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_sqlalchemy and not cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import database
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and not cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and not cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import storage
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.broker import DEAD_LETTERS_QUEUE
 from {{ cookiecutter.__package_slug }}.celery import app
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_sqlalchemy %}
 from {{ cookiecutter.__package_slug }}.run_async import run_async
 #{% endif %}
-#{% if cookiecutter.include_examples or cookiecutter.include_sqlalchemy or "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% if cookiecutter.include_examples or cookiecutter.include_sqlalchemy or "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 from {{ cookiecutter.__package_slug }}.settings import Settings
 #{% endif %}
 
@@ -155,7 +155,7 @@ def migrated() -> Iterator[Config]:
     yield config
     command.downgrade(config, "base")
 #{% endif %}
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +169,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         redis_leases.client().close()
         redis_leases.client.cache_clear()
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_sqlalchemy %}
 
 
 @pytest.fixture(scope="module")

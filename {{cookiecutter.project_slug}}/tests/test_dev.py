@@ -197,7 +197,7 @@ def copy_project(path: Path, **environment: str) -> Folder:
     # Its own: while this one is started again, another `dev` could take the port.
     chosen["API_PORT"] = str(free_port())
     #{% endif %}
-    #{% if cookiecutter.result_backend == "none" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     # The service keeps no results, but without any a test would see nothing.
     path.with_suffix(".results").mkdir()
     chosen["CELERY_RESULT_BACKEND"] = f"file://{path.with_suffix('.results')}"

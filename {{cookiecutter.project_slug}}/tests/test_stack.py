@@ -186,11 +186,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "command": worker,
             "volumes": [probe, f"{data}:/app/data"],
             "environment": {
-                #{% if cookiecutter.broker == "sqs" %}
+                #{% if cookiecutter.__broker == "sqs" %}
                 # Longer than a request for messages, which would take again what is given back.
                 "SHUTDOWN_TIMEOUT": "12",
                 #{% endif %}
-                #{% if cookiecutter.broker != "sqs" %}
+                #{% if cookiecutter.__broker != "sqs" %}
                 "SHUTDOWN_TIMEOUT": "3",
                 #{% endif %}
                 "TASK_TIME_LIMIT": "20",
@@ -260,7 +260,7 @@ def test_the_image_holds_no_secret_and_no_tool_to_build(stack: Stack) -> None:
     assert not re.search("/(uv|gcc)$", found, re.MULTILINE)
 
 
-#{% if cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__broker == "rabbitmq" %}
 def test_the_service_is_no_administrator_of_rabbitmq(stack: Stack) -> None:
     users = stack.compose("exec", "-T", "rabbitmq", "rabbitmqctl", "-q", "list_users").split("\n")
 

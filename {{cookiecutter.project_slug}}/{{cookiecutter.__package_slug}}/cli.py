@@ -2,7 +2,7 @@
 
 import inspect
 import json
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 import time
 #{% endif %}
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(outbox_cli.app, name="outbox")
 #{% endif %}
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 # Seconds between two looks at a task that is being watched.
 LOOK_EVERY = 0.1
 
@@ -63,14 +63,14 @@ def submit(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="name=value; lists and the like as JSON.")
     ] = None,
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     wait: Annotated[bool, typer.Option(help="Watch the task and print its result.")] = True,
     #{% endif %}
 ) -> None:
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     """Submit a task, show its progress and print its result as JSON."""
     #{% endif %}
-    #{% if cookiecutter.result_backend == "none" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     """Submit a task. What becomes of it is in the worker's log."""
     #{% endif %}
     from kombu.exceptions import OperationalError
@@ -88,7 +88,7 @@ def submit(
     except OperationalError as error:
         raise broker_is_away(celery, error) from None
     typer.echo(f"submitted {task}, id {result.id}", err=True)
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     if wait:
         _watch(result)
     #{% endif %}
@@ -138,7 +138,7 @@ def _typed(kind: Any, text: str) -> Any:
         return accepted.validate_json(text)
     except ValidationError:
         return accepted.validate_python(text)
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 
 
 def _watch(result: Any) -> None:

@@ -41,7 +41,7 @@ class Accepted(Base):
     sent: Mapped[int] = mapped_column(default=0)
     # Why it is among the dead letters.
     error: Mapped[str | None] = mapped_column(Text)
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 
 
 class Lease(Base):

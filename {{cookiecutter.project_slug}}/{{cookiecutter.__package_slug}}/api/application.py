@@ -10,21 +10,21 @@ from fastapi.staticfiles import StaticFiles
 
 from ..celery import app as celery
 from ..settings import settings
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from . import events, guard, jobs, probes, problems, service, submit
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 from . import guard, probes, problems, service, submit
 #{% endif %}
-#{% if cookiecutter.result_backend == "postgres" %}
+#{% if cookiecutter.__result_backend == "postgres" %}
 from .database_store import DatabaseStore as ResultStore
 #{% endif %}
 from .offered import offers
 from .publisher import Publisher
-#{% if cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__result_backend == "redis" %}
 from .redis_store import RedisStore as ResultStore
 #{% endif %}
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from .store import Store
 #{% endif %}
 
@@ -49,7 +49,7 @@ def create_app() -> FastAPI:
     offered = offers(celery)
     # Not by routers of their own, for which FastAPI would build each of these routes again.
     submit.add_routes(app, offered)
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     jobs.add_stats(app, offered)
     app.include_router(jobs.routes)
     app.include_router(events.routes)
@@ -75,7 +75,7 @@ def create_app() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     store: Store = ResultStore()
     await store.start()
     app.state.store = store
@@ -84,6 +84,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         app.state.publisher.close()
-        #{% if cookiecutter.result_backend != "none" %}
+        #{% if cookiecutter.__result_backend != "none" %}
         await store.close()
         #{% endif %}

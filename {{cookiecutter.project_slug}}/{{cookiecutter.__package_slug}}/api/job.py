@@ -48,7 +48,7 @@ class Failure(BaseModel):
 class Links(BaseModel):
     self: str
     events: str
-    #{% if cookiecutter.broker != "sqs" %}
+    #{% if cookiecutter.__broker != "sqs" %}
     cancel: str
     #{% endif %}
 
@@ -116,10 +116,10 @@ class Seen:
             progress=steps[-1] if steps else None,
             result=self._record["result"] if self.state is State.SUCCEEDED else None,
             error=self.error(),
-            #{% if cookiecutter.broker != "sqs" %}
+            #{% if cookiecutter.__broker != "sqs" %}
             links=Links(self=base, events=f"{base}/events", cancel=f"{base}/cancel"),
             #{% endif %}
-            #{% if cookiecutter.broker == "sqs" %}
+            #{% if cookiecutter.__broker == "sqs" %}
             links=Links(self=base, events=f"{base}/events"),
             #{% endif %}
         )
