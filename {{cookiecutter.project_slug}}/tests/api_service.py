@@ -4,14 +4,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+#{% if cookiecutter.__result_backend == "none" %}
 from typing import Any
+#{% endif %}
+#{% if cookiecutter.__result_backend != "none" %}
+from typing import Any, NoReturn
+#{% endif %}
 
 import httpx2
 import pytest
 #{% if cookiecutter.__result_backend == "none" %}
 import uvicorn
+from kombu.exceptions import OperationalError
 #{% endif %}
 #{% if cookiecutter.__result_backend != "none" %}
+from celery import current_task
+from kombu.exceptions import OperationalError
 from memory_store import MemoryStore
 from uvicorn import Config
 #{% endif %}
@@ -20,6 +28,7 @@ from {{ cookiecutter.__package_slug }}.api import application
 #{% if cookiecutter.__result_backend != "none" %}
 from {{ cookiecutter.__package_slug }}.api.server import Server
 #{% endif %}
+from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.settings import Settings
 
 KEYS = ["sixteen-characters", "another-of-sixteen"]
@@ -28,8 +37,32 @@ KEY = KEYS[0]
 MAX_BODY = 2000
 # Seconds for what takes no time.
 TIMEOUT = 10
+# What sends a job, and what it raises when it cannot.
+SEND = (app, "send_task")
+AWAY = OperationalError("away")
 
 
+def task_names() -> set[str]:
+    return set(app.tasks)
+
+
+#{% if cookiecutter.__result_backend != "none" %}
+def retry() -> NoReturn:
+    """Have the job that runs be run again, at once."""
+    raise current_task.retry(countdown=0)
+
+
+def is_watched() -> bool:
+    """Whether anybody waits for news of a job."""
+    return MemoryStore.running[-1].is_watched()
+
+
+def forget_all() -> None:
+    """As if nothing had been submitted yet."""
+    MemoryStore.running[-1].forget_all()
+
+
+#{% endif %}
 @contextmanager
 def serving(**changed: Any) -> Iterator[httpx2.Client]:
     """The API with these settings, and a client that has the key."""

@@ -139,6 +139,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once: Celery's shortest pause is a second."""
+    monkeypatch.setattr("celery.app.autoretry.get_exponential_backoff_interval", lambda **_: 0)
+
+
+@pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The shared folder of the example jobs, empty at first."""
     monkeypatch.setattr(storage, "settings", Settings(_env_file=None, data_dir=tmp_path))

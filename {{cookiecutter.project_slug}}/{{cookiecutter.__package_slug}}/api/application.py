@@ -8,13 +8,24 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 
+#{% if cookiecutter.task_engine == "celery" %}
 from ..celery import app as celery
+#{% endif %}
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty.jobs import tasks
+#{% endif %}
 from ..settings import settings
-#{% if cookiecutter.__result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" and cookiecutter.__broker != "sqs" %}
+from . import cancel, events, guard, jobs, probes, problems, service, submit
+#{% endif %}
+#{% if cookiecutter.__result_backend != "none" and cookiecutter.__broker == "sqs" %}
 from . import events, guard, jobs, probes, problems, service, submit
 #{% endif %}
 #{% if cookiecutter.__result_backend == "none" %}
 from . import guard, probes, problems, service, submit
+#{% endif %}
+#{% if cookiecutter.__result_backend == "file" %}
+from .board_store import BoardStore as ResultStore
 #{% endif %}
 #{% if cookiecutter.__result_backend == "postgres" %}
 from .database_store import DatabaseStore as ResultStore
@@ -46,13 +57,22 @@ def create_app() -> FastAPI:
     app.state.overview = service.Overview(app.state.publisher)
     problems.connect(app)
 
-    offered = offers(celery)
+    #{% if cookiecutter.task_engine == "celery" %}
+    celery.loader.import_default_modules()
+    offered = offers({name: task.run for name, task in celery.tasks.items()})
+    #{% endif %}
+    #{% if cookiecutter.task_engine == "gunicorn" %}
+    offered = offers({name: task.run for name, task in tasks().items()})
+    #{% endif %}
     # Not by routers of their own, for which FastAPI would build each of these routes again.
     submit.add_routes(app, offered)
     #{% if cookiecutter.__result_backend != "none" %}
     jobs.add_stats(app, offered)
     app.include_router(jobs.routes)
     app.include_router(events.routes)
+    #{% endif %}
+    #{% if cookiecutter.__result_backend != "none" and cookiecutter.__broker != "sqs" %}
+    app.include_router(cancel.routes)
     #{% endif %}
     app.include_router(service.routes)
     app.include_router(probes.routes)
