@@ -10,6 +10,9 @@ from {{ cookiecutter.__package_slug }}.dirty.server import (  # noqa: F401
 from {{ cookiecutter.__package_slug }}.queues import PROCESSES
 from {{ cookiecutter.__package_slug }}.settings import settings
 
+if not settings.api_keys:
+    raise SystemExit("The service does not start without API_KEY: set one in .env.")
+
 wsgi_app = "{{ cookiecutter.__package_slug }}.api.application:create_app()"
 bind = f"{settings.api_host}:{settings.api_port}"
 worker_class = f"{server.__name__}.HttpWorker"

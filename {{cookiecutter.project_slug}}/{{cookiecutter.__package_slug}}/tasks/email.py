@@ -4,8 +4,8 @@ import smtplib
 
 #{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
-#{% endif %}
 
+#{% endif %}
 #{% if cookiecutter.task_engine == "gunicorn" %}
 from ..dirty import shared_task
 #{% endif %}

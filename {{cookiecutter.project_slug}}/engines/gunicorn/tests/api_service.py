@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -16,7 +16,7 @@ import uvicorn
 from {{ cookiecutter.__package_slug }}.api import application
 from {{ cookiecutter.__package_slug }}.api.board_store import BoardStore
 from {{ cookiecutter.__package_slug }}.dirty import jobs
-from {{ cookiecutter.__package_slug }}.settings import Settings
+from {{ cookiecutter.__package_slug }}.settings import Settings, settings
 
 KEYS = ["sixteen-characters", "another-of-sixteen"]
 KEY = KEYS[0]
@@ -51,7 +51,9 @@ def is_watched() -> bool:
 
 def forget_all() -> None:
     """As if nothing had been submitted yet."""
-    jobs.board().forget_all()
+    with closing(sqlite3.connect(settings.jobs_dir / "jobs.sqlite3")) as connection, connection:
+        connection.execute("DELETE FROM jobs")
+        connection.execute("DELETE FROM idempotency_keys")
 
 
 class Server(uvicorn.Server):
@@ -72,8 +74,8 @@ def serving(**changed: Any) -> Iterator[httpx2.Client]:
         )
     with pytest.MonkeyPatch.context() as patch:
         usual: dict[str, Any] = {"api_rate_limit": "100000/second", "api_max_body": MAX_BODY}
-        settings = Settings(_env_file=None, api_key=",".join(KEYS), **usual | changed)
-        patch.setattr(application, "settings", settings)
+        chosen = Settings(_env_file=None, api_key=",".join(KEYS), **usual | changed)
+        patch.setattr(application, "settings", chosen)
         app = application.create_app()
         server = Server(uvicorn.Config(app, port=0, log_config=None))
         thread = threading.Thread(target=server.run)

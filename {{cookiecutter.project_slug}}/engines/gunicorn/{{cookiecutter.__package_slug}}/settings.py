@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     task_time_limit: int = Field(default=600, gt=0)
     # How often a job may be given to a worker whose process dies of it each time.
     max_deliveries: int = Field(default=5, gt=0)
+    # How many dead letters are kept. With more the oldest are dropped.
+    max_dead_letters: int = Field(default=10_000, gt=0)
     # Seconds that running jobs may take once the service is told to stop. What is not done by then
     # runs again after the next start.
     shutdown_timeout: int = Field(default=20, ge=0)

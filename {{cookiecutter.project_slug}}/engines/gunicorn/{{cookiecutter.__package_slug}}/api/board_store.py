@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from ..dirty.bell import Bell
@@ -111,8 +112,8 @@ class BoardStore:
             for start in range(0, len(watched), BATCH):
                 # Who watches goes on waiting; the reason is in the log.
                 with suppress(Exception):
-                    batch = watched[start : start + BATCH]
-                    self._deliver(await self._run(lambda ids=batch: board().jobs(ids)))
+                    ids = watched[start : start + BATCH]
+                    self._deliver(await self._run(partial(board().jobs, ids)))
             await asyncio.sleep(PAUSE)
 
     def _deliver(self, rows: Mapping[str, sqlite3.Row]) -> None:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-
 _numbers = itertools.count()
 
 
 class Bell:
-    """What a process hears when somebody rings. It may hear nothing, so it must look now and then."""
+    """What a process hears when somebody rings. It may miss that, so it must look now and then."""
 
     def __init__(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)

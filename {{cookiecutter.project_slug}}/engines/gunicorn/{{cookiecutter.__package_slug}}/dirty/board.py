@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from .bell import ring
 
+# The states are Celery's, and mean the same.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY,
@@ -27,7 +28,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     -- How often it failed and was tried again; and how often a worker was given it since then.
     retries INTEGER NOT NULL DEFAULT 0,
     deliveries INTEGER NOT NULL DEFAULT 0,
-    -- Of the delivery: only who holds it may say how it ended.
+    -- Of the delivery: only who holds it may say how it ended. And the process that does.
     claim TEXT,
     pid INTEGER,
     -- How far it is, and what came of it or why it failed.
@@ -37,10 +38,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     requeued INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS waiting ON jobs (queue, due_at) WHERE state IN ('PENDING', 'RETRY');
-CREATE INDEX IF NOT EXISTS running ON jobs (pid) WHERE claim IS NOT NULL;
+CREATE INDEX IF NOT EXISTS held ON jobs (pid) WHERE claim IS NOT NULL;
 CREATE INDEX IF NOT EXISTS submitted ON jobs (submitted_at);
 CREATE INDEX IF NOT EXISTS dead ON jobs (ended_at) WHERE state = 'FAILURE';
--- To count those that wait takes ever longer the more there are.
+CREATE INDEX IF NOT EXISTS ended ON jobs (ended_at) WHERE state IN ('SUCCESS', 'REVOKED');
+-- To count those that wait would take ever longer the more there are.
 CREATE TABLE IF NOT EXISTS queues (
     name TEXT PRIMARY KEY,
     waiting INTEGER NOT NULL
@@ -52,10 +54,11 @@ CREATE TRIGGER IF NOT EXISTS counted_out AFTER DELETE ON jobs
 WHEN old.state IN ('PENDING', 'RETRY') BEGIN
     UPDATE queues SET waiting = waiting - 1 WHERE name = old.queue;
 END;
-CREATE TRIGGER IF NOT EXISTS counted AFTER UPDATE OF state ON jobs
+CREATE TRIGGER IF NOT EXISTS counted_anew AFTER UPDATE OF state ON jobs
 WHEN (old.state IN ('PENDING', 'RETRY')) != (new.state IN ('PENDING', 'RETRY')) BEGIN
-    UPDATE queues SET waiting = waiting + (new.state IN ('PENDING', 'RETRY'))
-        - (old.state IN ('PENDING', 'RETRY')) WHERE name = new.queue;
+    UPDATE queues
+    SET waiting = waiting + iif(new.state IN ('PENDING', 'RETRY'), 1, -1)
+    WHERE name = new.queue;
 END;
 CREATE TABLE IF NOT EXISTS idempotency_keys (
     key TEXT PRIMARY KEY,
@@ -66,16 +69,57 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS schedule (
     name TEXT PRIMARY KEY,
-    fired_at REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counts (
-    task TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    count INTEGER NOT NULL,
-    PRIMARY KEY (task, outcome)
+    due_at REAL NOT NULL
 ) WITHOUT ROWID;
 """
-WAITING = "state IN ('PENDING', 'RETRY')"
+SUBMIT = """
+INSERT OR IGNORE INTO jobs (id, task, arguments, queue, submitted_at, due_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+IS_ANY_DUE = """
+SELECT 1 FROM jobs WHERE queue = ? AND state IN ('PENDING', 'RETRY') AND due_at <= ? LIMIT 1
+"""
+TAKE = """
+UPDATE jobs SET state = 'STARTED', claim = ?, pid = ?, deliveries = deliveries + 1
+WHERE id = (
+    SELECT id FROM jobs WHERE queue = ? AND state IN ('PENDING', 'RETRY') AND due_at <= ?
+    ORDER BY due_at LIMIT 1
+) RETURNING *
+"""
+REPORT = "UPDATE jobs SET state = 'PROGRESS', report = ? WHERE id = ? AND claim = ?"
+RETRY = """
+UPDATE jobs SET state = 'RETRY', result = ?, due_at = ?, retries = retries + 1, deliveries = 0,
+    claim = NULL, pid = NULL
+WHERE id = ? AND claim = ?
+"""
+END = """
+UPDATE jobs SET state = ?, result = ?, ended_at = ?, claim = NULL, pid = NULL
+WHERE id = ? AND claim = ?
+"""
+GIVE_BACK = """
+UPDATE jobs SET state = 'PENDING', report = NULL, claim = NULL, pid = NULL
+WHERE claim IS NOT NULL AND pid = coalesce(?, pid) RETURNING id, queue
+"""
+CANCEL = """
+UPDATE jobs SET state = 'REVOKED', ended_at = ? WHERE id = ? AND state IN ('PENDING', 'RETRY')
+"""
+REQUEUE = """
+UPDATE jobs SET state = 'PENDING', due_at = ?, expires_at = NULL, retries = 0, deliveries = 0,
+    report = NULL, result = NULL, ended_at = NULL, requeued = requeued + 1
+WHERE id = ? AND state = 'FAILURE' RETURNING queue
+"""
+DROP_OLDEST = """
+DELETE FROM jobs WHERE id IN (
+    SELECT id FROM jobs WHERE state = 'FAILURE' ORDER BY ended_at DESC LIMIT -1 OFFSET ?
+)
+"""
+CLAIM_KEY = """
+INSERT INTO idempotency_keys VALUES (?, ?, ?, 0, ?)
+ON CONFLICT DO UPDATE SET claimed_at = excluded.claimed_at
+WHERE NOT is_submitted AND claimed_at < ? AND fingerprint = excluded.fingerprint
+RETURNING 1
+"""
+IS_DUE = "UPDATE schedule SET due_at = ? WHERE name = ? AND due_at < ?"
 # Seconds that a statement waits for another process, which writes.
 PATIENCE = 5.0
 # Who listens for what becomes of jobs.
@@ -103,12 +147,8 @@ class Board:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._bells = folder / "bells"
+        self.bells = folder / "bells"
         self._local = threading.local()
-
-    @property
-    def bells(self) -> Path:
-        return self._bells
 
     def submit(
         self,
@@ -121,134 +161,126 @@ class Board:
         delay: float = 0,
         expires: float | None = None,
     ) -> str:
-        """The id. The same id again changes nothing. Raises QueueIsFull when `most` wait already."""
+        """The id; the same one again changes nothing. Times are seconds from now.
+
+        Raises:
+            QueueIsFull: when so many wait already.
+        """
         job_id = job_id or str(uuid4())
         now = time.time()
+        until = None if expires is None else now + expires
+        values = (job_id, task, json.dumps(arguments), queue, now, now + delay, until)
         with self._writing() as connection:
             full = "SELECT 1 FROM queues WHERE name = ? AND waiting >= ?"
             if connection.execute(full, (queue, most)).fetchone():
                 raise QueueIsFull(f"{most} jobs wait in the queue {queue}")
-            connection.execute(
-                "INSERT OR IGNORE INTO jobs (id, task, arguments, queue, submitted_at, due_at, expires_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    job_id,
-                    task,
-                    json.dumps(arguments),
-                    queue,
-                    now,
-                    now + delay,
-                    expires and now + expires,
-                ),
-            )
-        ring(self._bells, queue)
+            connection.execute(SUBMIT, values)
+        ring(self.bells, queue)
         return job_id
+
+    def submitted(self, job_id: str, at: float) -> None:
+        """What the caller was told of when it was."""
+        self._write("UPDATE jobs SET submitted_at = ? WHERE id = ?", (at, job_id))
 
     def take(self, queue: str) -> Delivery | None:
         """The job that has waited longest, if any is due."""
         now = time.time()
-        due = f"SELECT id FROM jobs WHERE queue = ? AND {WAITING} AND due_at <= ? ORDER BY due_at LIMIT 1"
         # Only to look is cheap, and holds up nobody.
-        if self._connection().execute(due, (queue, now)).fetchone() is None:
+        if not self._rows(IS_ANY_DUE, (queue, now)):
             return None
         with self._writing() as connection:
-            row = connection.execute(
-                "UPDATE jobs SET state = 'STARTED', claim = ?, pid = ?, deliveries = deliveries + 1"
-                f" WHERE id = ({due}) RETURNING *",
-                (uuid4().hex, os.getpid(), queue, now),
-            ).fetchone()
+            row = connection.execute(TAKE, (uuid4().hex, os.getpid(), queue, now)).fetchone()
         if row is None:
             return None
         if row["expires_at"] is not None and row["expires_at"] < now:
-            self._end(
-                row["id"],
-                row["claim"],
-                "REVOKED",
-                {"exc_type": "", "exc_message": ["it has expired"]},
-            )
+            failure = {"exc_type": "Expired", "exc_message": ["nobody began it in time"]}
+            self._end(row["id"], row["claim"], "REVOKED", json.dumps(failure))
             return self.take(queue)
         return Delivery(
-            row["id"],
-            row["task"],
-            json.loads(row["arguments"]),
-            row["retries"],
-            row["deliveries"],
-            row["claim"],
+            id=row["id"],
+            task=row["task"],
+            arguments=json.loads(row["arguments"]),
+            retries=row["retries"],
+            deliveries=row["deliveries"],
+            claim=row["claim"],
         )
 
-    def report(self, delivery: Delivery, meta: Mapping[str, Any]) -> None:
+    def report(self, delivery: Delivery, report: Mapping[str, Any]) -> None:
         """How far it is."""
-        self._write(
-            "UPDATE jobs SET state = 'PROGRESS', report = ? WHERE id = ? AND claim = ?",
-            (json.dumps(meta), delivery.id, delivery.claim),
-        )
-        ring(self._bells, WATCHERS)
+        self._write(REPORT, (json.dumps(report), delivery.id, delivery.claim))
+        ring(self.bells, WATCHERS)
 
     def succeed(self, delivery: Delivery, result: str) -> None:
         """The result is JSON."""
         self._end(delivery.id, delivery.claim, "SUCCESS", result)
 
     def fail(self, delivery: Delivery, error: BaseException) -> None:
-        self._end(delivery.id, delivery.claim, "FAILURE", described(error))
+        """For good: it is among the dead letters then."""
+        self._end(delivery.id, delivery.claim, "FAILURE", _described(error))
 
     def retry(self, delivery: Delivery, error: BaseException, delay: float) -> None:
         """Have it tried again after so many seconds."""
-        self._write(
-            "UPDATE jobs SET state = 'RETRY', result = ?, due_at = ?, retries = retries + 1,"
-            " deliveries = 0, claim = NULL, pid = NULL WHERE id = ? AND claim = ?",
-            (described(error), time.time() + delay, delivery.id, delivery.claim),
-        )
-        ring(self._bells, WATCHERS)
+        due = time.time() + delay
+        self._write(RETRY, (_described(error), due, delivery.id, delivery.claim))
+        ring(self.bells, WATCHERS)
 
     def give_back(self, pid: int | None = None) -> list[str]:
-        """Let others run what this process held, or any; it has ended. The ids."""
-        held = "claim IS NOT NULL AND pid = ?" if pid else "claim IS NOT NULL"
+        """Let others run what this process held, or any: it has ended. The ids."""
         with self._writing() as connection:
-            rows = connection.execute(
-                "UPDATE jobs SET state = 'PENDING', report = NULL, claim = NULL, pid = NULL"
-                f" WHERE {held} RETURNING id, queue",
-                (pid,) if pid else (),
-            ).fetchall()
+            rows = connection.execute(GIVE_BACK, (pid,)).fetchall()
         for queue in {row["queue"] for row in rows}:
-            ring(self._bells, queue)
+            ring(self.bells, queue)
         return [row["id"] for row in rows]
-
-    def submitted(self, job_id: str, at: float) -> None:
-        """When the caller says so."""
-        self._write("UPDATE jobs SET submitted_at = ? WHERE id = ?", (at, job_id))
 
     def cancel(self, job_id: str) -> bool:
         """Whether it waited, and now never runs."""
-        cancelled = self._write(
-            f"UPDATE jobs SET state = 'REVOKED', ended_at = ? WHERE id = ? AND {WAITING}",
-            (time.time(), job_id),
-        )
-        ring(self._bells, WATCHERS)
+        cancelled = self._write(CANCEL, (time.time(), job_id))
+        ring(self.bells, WATCHERS)
         return cancelled == 1
 
     def jobs(self, ids: Sequence[str]) -> dict[str, sqlite3.Row]:
-        marks = ", ".join("?" * len(ids))
-        rows = self._connection().execute(f"SELECT * FROM jobs WHERE id IN ({marks})", tuple(ids))
-        return {row["id"]: row for row in rows.fetchall()}
+        """Those that there are, by id."""
+        some = "SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
+        return {row["id"]: row for row in self._rows(some, (json.dumps(list(ids)),))}
 
     def recent(self, most: int) -> list[str]:
-        rows = self._connection().execute(
-            "SELECT id FROM jobs ORDER BY submitted_at DESC LIMIT ?", (most,)
-        )
-        return [row["id"] for row in rows.fetchall()]
+        """The ids, the latest first."""
+        latest = "SELECT id FROM jobs ORDER BY submitted_at DESC LIMIT ?"
+        return [row["id"] for row in self._rows(latest, (most,))]
 
     def waiting(self) -> dict[str, int]:
         """Queue -> how many jobs wait there."""
-        rows = self._connection().execute("SELECT * FROM queues")
-        return {row["name"]: row["waiting"] for row in rows.fetchall()}
+        return {row["name"]: row["waiting"] for row in self._rows("SELECT * FROM queues")}
+
+    def running(self) -> dict[int, int]:
+        """Process -> how many jobs it runs."""
+        held = "SELECT pid, count(*) AS count FROM jobs WHERE claim IS NOT NULL GROUP BY pid"
+        return {row["pid"]: row["count"] for row in self._rows(held)}
+
+    def dead(self) -> list[sqlite3.Row]:
+        """The dead letters, the oldest first."""
+        return self._rows("SELECT * FROM jobs WHERE state = 'FAILURE' ORDER BY ended_at")
 
     def count_dead(self) -> int:
-        (count,) = (
-            self._connection()
-            .execute("SELECT count(*) FROM jobs WHERE state = 'FAILURE'")
-            .fetchone()
-        )
-        return int(count)
+        (row,) = self._rows("SELECT count(*) AS count FROM jobs WHERE state = 'FAILURE'")
+        return int(row["count"])
+
+    def requeue(self, job_id: str) -> bool:
+        """Whether it was a dead letter, and now waits to run again."""
+        with self._writing() as connection:
+            row = connection.execute(REQUEUE, (time.time(), job_id)).fetchone()
+        if row:
+            ring(self.bells, row["queue"])
+        return row is not None
+
+    def forget(self, job_id: str) -> None:
+        self._write("DELETE FROM jobs WHERE id = ?", (job_id,))
+
+    def forget_old(self, kept: float, most_dead: int) -> int:
+        """How many jobs are forgotten: those that ended well so many seconds ago, and the oldest of
+        more dead letters than so many."""
+        ended = "DELETE FROM jobs WHERE state IN ('SUCCESS', 'REVOKED') AND ended_at < ?"
+        return self._write(ended, (time.time() - kept,)) + self._write(DROP_OLDEST, (most_dead,))
 
     def claim_key(
         self, key: str, job_id: str, fingerprint: str, patience: float, kept: float
@@ -258,54 +290,37 @@ class Board:
         now = time.time()
         with self._writing() as connection:
             connection.execute("DELETE FROM idempotency_keys WHERE claimed_at < ?", (now - kept,))
-            mine = connection.execute(
-                "INSERT INTO idempotency_keys VALUES (?, ?, ?, 0, ?) ON CONFLICT DO UPDATE"
-                " SET claimed_at = excluded.claimed_at WHERE NOT is_submitted"
-                " AND claimed_at < ? AND fingerprint = excluded.fingerprint RETURNING 1",
-                (key, job_id, fingerprint, now, now - patience),
-            ).fetchone()
+            values = (key, job_id, fingerprint, now, now - patience)
+            mine = connection.execute(CLAIM_KEY, values).fetchone()
             row = connection.execute(
-                "SELECT job_id, fingerprint, is_submitted FROM idempotency_keys WHERE key = ?",
-                (key,),
+                "SELECT * FROM idempotency_keys WHERE key = ?", (key,)
             ).fetchone()
         return row["job_id"], row["fingerprint"], bool(row["is_submitted"]), mine is not None
 
     def keep_key(self, key: str) -> None:
+        """Its job is submitted."""
         self._write("UPDATE idempotency_keys SET is_submitted = 1 WHERE key = ?", (key,))
 
     def release_key(self, key: str) -> None:
-        """Whoever comes next may submit the job."""
-        self._write("UPDATE idempotency_keys SET claimed_at = 0 WHERE key = ?", (key,))
-
-    def running(self) -> dict[int, int]:
-        """Process -> how many jobs it runs."""
-        rows = self._connection().execute(
-            "SELECT pid, count(*) AS count FROM jobs WHERE claim IS NOT NULL GROUP BY pid"
-        )
-        return {row["pid"]: row["count"] for row in rows.fetchall()}
-
-    def forget_all(self) -> None:
-        with self._writing() as connection:
-            for table in ("jobs", "idempotency_keys", "queues"):
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608
+        """Whoever comes next may submit its job."""
+        # Not so old that it is deleted: it keeps its job's id, which may have been submitted.
+        past = "UPDATE idempotency_keys SET claimed_at = claimed_at - 3600 WHERE key = ?"
+        self._write(past, (key,))
 
     def is_due(self, name: str, at: float) -> bool:
-        """Whether this run of the schedule is the caller's: true for one of all processes."""
-        first = self._write(
-            "INSERT INTO schedule VALUES (?, ?) ON CONFLICT DO UPDATE SET fired_at = excluded.fired_at"
-            " WHERE fired_at < excluded.fired_at",
-            (name, at),
-        )
-        return first == 1
+        """Whether this run of the schedule is the caller's: true for one of all processes, and not
+        for the run before the service was started for the first time."""
+        if self._write(IS_DUE, (at, name, at)):
+            return True
+        self._write("INSERT OR IGNORE INTO schedule VALUES (?, ?)", (name, at))
+        return False
 
-    def _end(self, job_id: str, claim: str, state: str, result: str | Mapping[str, Any]) -> None:
-        text = result if isinstance(result, str) else json.dumps(result)
-        self._write(
-            "UPDATE jobs SET state = ?, result = ?, ended_at = ?, claim = NULL, pid = NULL"
-            " WHERE id = ? AND claim = ?",
-            (state, text, time.time(), job_id, claim),
-        )
-        ring(self._bells, WATCHERS)
+    def _end(self, job_id: str, claim: str, state: str, result: str) -> None:
+        self._write(END, (state, result, time.time(), job_id, claim))
+        ring(self.bells, WATCHERS)
+
+    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        return self._connection().execute(statement, values).fetchall()
 
     def _write(self, statement: str, values: Sequence[Any]) -> int:
         with self._writing() as connection:
@@ -340,7 +355,10 @@ class Board:
         return found
 
 
-def described(error: BaseException) -> str:
-    """As Celery describes one."""
+def is_final(job: sqlite3.Row) -> bool:
+    return job["ended_at"] is not None
+
+
+def _described(error: BaseException) -> str:
     words = [str(word) for word in error.args] or [str(error)]
     return json.dumps({"exc_type": type(error).__name__, "exc_message": words})

@@ -94,7 +94,7 @@ class Consumer(threading.Thread):
         return self._is_idle.wait(timeout)
 
     def enforce_limits(self) -> None:
-        """To be called now and then, by another thread. Ends the process of a job that is overdue."""
+        """To be called now and then by another thread. Ends the process of an overdue job."""
         with self._lock:
             if self._running is None:
                 return

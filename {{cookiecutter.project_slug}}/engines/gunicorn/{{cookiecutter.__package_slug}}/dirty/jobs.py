@@ -12,7 +12,7 @@ from typing import Any
 
 from ..queues import ROUTES, Queue
 from ..settings import settings
-from .board import Board
+from .board import Board, is_final
 from .task import TASKS, Task
 
 PACKAGE = __package__.rpartition(".")[0]
@@ -38,7 +38,7 @@ class JobResult:
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while True:
             row = board().jobs([self.id]).get(self.id)
-            if row is not None and row["ended_at"] is not None:
+            if row is not None and is_final(row):
                 break
             if time.monotonic() > until:
                 raise TimeoutError(f"{self.id} has not ended after {timeout} s")

@@ -2,31 +2,42 @@
 
 import os
 import signal
+import sqlite3
 import sys
 import threading
+import time
 from typing import Any
 
+import structlog
 from gunicorn.dirty import set_dirty_socket_path
 from gunicorn.workers.gasgi import ASGIWorker
 
 from .. import logs
 from ..queues import PROCESSES
+from ..schedule import SCHEDULE
 from ..settings import settings
 from . import workers
 from .jobs import board
+from .scheduler import submit_due
 
 # Seconds between two looks at what a process runs.
 LOOK_EVERY = 0.2
+# Seconds between two looks at what is due.
+TICK = 1.0
+# Seconds for which what has ended well is remembered.
+KEPT = 24 * 60 * 60
+
+log = structlog.stdlib.get_logger()
 
 APPS = {app.queue: f"{workers.__name__}:{app.__name__}" for app in workers.Worker.__subclasses__()}
 SOCKET = str(settings.jobs_dir.resolve() / "arbiter.sock")
 
 
-class HttpWorker(ASGIWorker):  # type: ignore[misc]
+class HttpWorker(ASGIWorker):
     """Ends those first who watch, and would keep their connections for as long as they like."""
 
     def handle_exit_signal(self) -> None:
-        self.asgi.state.store.end_watching()
+        self.asgi.state.store.end_watching()  # type: ignore[attr-defined]
         super().handle_exit_signal()
 
 
@@ -54,21 +65,54 @@ def dirty_worker_init(worker: Any) -> None:
 
 def dirty_worker_exit(arbiter: Any, worker: Any) -> None:
     """In the arbiter, once the process is gone."""
-    board().give_back(worker.pid)
+    # What fails here is made up for soon; the arbiter has to go on.
+    try:
+        board().give_back(worker.pid)
+    except sqlite3.Error:
+        log.exception("the jobs of a process that is gone cannot be given back")
 
 
 def _watch(worker: Any, parent: int) -> None:
     pause = threading.Event()
+    ticked = 0.0
     while worker.alive:
         if os.getppid() != parent:
             os._exit(1)
         for app in worker.apps.values():
             app.enforce_limits()
+        if time.monotonic() - ticked > TICK:
+            ticked = time.monotonic()
+            _keep_order()
         pause.wait(LOOK_EVERY)
     for app in worker.apps.values():
         app.close()
     # By itself it would wait for its connections, which nobody closes.
     os._exit(0)
+
+
+def _keep_order() -> None:
+    """What any process may do, and one does at a time."""
+    # The file may be locked for long, or its disk be full: the next look may do better.
+    try:
+        for pid in board().running():
+            if not _is_alive(pid):
+                board().give_back(pid)
+        submit_due(board(), SCHEDULE)
+        minute = time.time() // 60 * 60
+        if board().is_due("forget what is old", minute):
+            board().forget_old(KEPT, settings.max_dead_letters)
+    except sqlite3.Error:
+        log.exception("the jobs cannot be put in order")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 if sys.platform == "linux":

@@ -1,12 +1,16 @@
-"""Sending tasks for many callers at a time, over a few connections."""
+"""The process that serves the API: it has a key, and sends for many callers at a time."""
 
 import asyncio
 import threading
 
+import pytest
 from kombu.exceptions import OperationalError
+from typer.testing import CliRunner
 
+from {{ cookiecutter.__package_slug }} import cli
 from {{ cookiecutter.__package_slug }}.api.publisher import Publisher
 from {{ cookiecutter.__package_slug }}.celery import app
+from {{ cookiecutter.__package_slug }}.settings import Settings
 
 
 def test_one_failure_refuses_all_who_wait_for_the_same_broker() -> None:
@@ -33,3 +37,10 @@ def test_one_failure_refuses_all_who_wait_for_the_same_broker() -> None:
 
     assert [getattr(error, "status_code", error) for error in errors] == [503] * 3 * most
     assert len(tried) == most
+
+
+def test_the_command_does_not_start_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_key = Settings(_env_file=None, api_key="")
+    monkeypatch.setattr("{{ cookiecutter.__package_slug }}.api.server.settings", without_key)
+
+    assert "API_KEY" in str(CliRunner().invoke(cli.app, ["api"]).exception)
