@@ -44,7 +44,6 @@ ONLY_IF = {
         "migrations/versions/0003_leases.py",
         "tests/chaos.py",
         "tests/live_api.py",
-        "tests/live_service.py",
         "tests/memory_store.py",
         "tests/test_api_cancel.py",
         "tests/test_api_live.py",

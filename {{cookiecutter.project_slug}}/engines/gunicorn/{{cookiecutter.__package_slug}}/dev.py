@@ -69,14 +69,14 @@ def _plan() -> Plan:
         plan.environment["JOBS_DIR"] = str(STATE / "jobs")
     #{% if cookiecutter.include_examples %}
     if "smtp_url" not in chosen:
-        address = f"127.0.0.1:{_free_port(1025)}"
+        address = f"127.0.0.1:{free_port(1025)}"
         mailbox = ["-c", "aiosmtpd.handlers.Mailbox", str(STATE / "mail")]
         sink = [sys.executable, "-m", "aiosmtpd", "-n", "-l", address, *mailbox]
         plan.environment["SMTP_URL"] = f"smtp://{address}"
         plan.foundations.append(Service("mail", sink, environment))
         plan.hints.append(f"e-mail: kept in {STATE / 'mail'}, not sent")
     #{% endif %}
-    port = str(_free_port(settings.api_port))
+    port = str(free_port(settings.api_port))
     key = settings.api_keys[0] if settings.api_keys else secrets.token_urlsafe(24)
     plan.environment |= {"API_HOST": "127.0.0.1", "API_PORT": port, "API_KEY": key}
     plan.reloading.append(
@@ -97,7 +97,7 @@ def _plan() -> Plan:
     return plan
 
 
-def _free_port(wanted: int) -> int:
+def free_port(wanted: int = 0) -> int:
     """The wanted port of the loopback interface, or another one when somebody listens there."""
     try:
         listener = socket.create_server(("127.0.0.1", wanted))

@@ -1,0 +1,124 @@
+"""The service as processes of its own, for the tests that are marked `live`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from {{ cookiecutter.__package_slug }}.dev import free_port
+from {{ cookiecutter.__package_slug }}.dirty.board import Board, is_final
+from {{ cookiecutter.__package_slug }}.queues import PROCESSES, Queue
+
+KEY = "sixteen-characters"
+# Seconds for what takes a few.
+TIMEOUT = 60
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {TIMEOUT} s for {what}")
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A service that runs."""
+
+    process: "subprocess.Popen[bytes]"
+    client: httpx2.Client
+    board: Board
+    folder: Path
+
+    def submit(self, task: str, queue: Queue = Queue.DEFAULT, **arguments: Any) -> str:
+        return self.board.submit(task, arguments, queue, 10_000)
+
+    def job(self, job_id: str) -> Mapping[str, Any]:
+        row = self.board.jobs([job_id])[job_id]
+        return dict(row)
+
+    def ended(self, job_id: str) -> Mapping[str, Any]:
+        wait_until(lambda: is_final(self.board.jobs([job_id])[job_id]), "the job to end")
+        return self.job(job_id)
+
+    def workers(self) -> list[str]:
+        """The names of the processes that run jobs, by their queue and id."""
+        with suppress(httpx2.TransportError):
+            return [worker["name"] for worker in self.client.get("/api/service").json()["workers"]]
+        return []
+
+    def has_all_workers(self) -> bool:
+        queues = [name.rpartition("-")[0] for name in self.workers()]
+        return sorted(queues) == sorted(queue for queue, n in PROCESSES.items() for _ in range(n))
+
+    def arbiter(self) -> int:
+        """The process whose children run the jobs."""
+        return _parent(int(self.workers()[0].rpartition("-")[2]))
+
+    def processes(self) -> list[int]:
+        """All of them."""
+        group = self.process.pid
+        found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+        return [pid for pid in found if _group(pid) == group]
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(TIMEOUT)
+
+
+@contextmanager
+def running(folder: Path, **changed: str) -> Iterator[Live]:
+    """The service until the end of the block, with its jobs in this folder."""
+    port = str(free_port())
+    tests = Path(__file__).parent
+    environment = os.environ | {
+        "API_KEY": KEY,
+        "API_PORT": port,
+        "API_RATE_LIMIT": "100000/second",
+        "JOBS_DIR": str(folder / "jobs"),
+        "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")]),
+        **changed,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-c", str(tests / "trial_gunicorn.py")],
+        cwd=tests.parent,
+        env=environment,
+        start_new_session=True,
+    )
+    url, headers = f"http://127.0.0.1:{port}", {"X-API-Key": KEY}
+    try:
+        with httpx2.Client(
+            base_url=url, headers=headers, timeout=TIMEOUT, trust_env=False
+        ) as client:
+            live = Live(process, client, Board(folder / "jobs"), folder)
+            wait_until(live.has_all_workers, "the workers")
+            yield live
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(TIMEOUT)
+
+
+def _parent(pid: int) -> int:
+    return int(_status(pid)[1])
+
+
+def _group(pid: int) -> int:
+    with suppress(OSError):
+        return int(_status(pid)[2])
+    return 0
+
+
+def _status(pid: int) -> list[str]:
+    # State, parent, process group, and more; a name may hold anything before that.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
