@@ -24,19 +24,30 @@ CHOOSING = {name: values for name, values in OPTIONS.items() if name not in META
 
 def is_possible(answers: Mapping[str, str | bool]) -> bool:
     """Whether no rule of the template refuses what is answered so far."""
+    answers = {**answers, **_settled(answers)}
     return not any(
         all(answers.get(name) == value for name, value in rule.items() if name != "because")
         for rule in CONTEXT["_impossible"]
     )
 
 
+def is_repeated(answers: Mapping[str, str | bool]) -> bool:
+    """Whether it differs from another combination only in what its engine settles itself."""
+    return any(answers[name] != OPTIONS[name][0] for name in _settled(answers))
+
+
+def _settled(answers: Mapping[str, str | bool]) -> Mapping[str, str | bool]:
+    found: Mapping[str, str | bool] = CONTEXT["_settled"].get(answers.get("task_engine"), {})
+    return found
+
+
 def every() -> list[Answers]:
-    """All possible combinations of the options that choose files or code."""
+    """All possible combinations of the options that choose files or code, each project once."""
     turns = [itertools.cycle(OPTIONS[name]) for name in METADATA]
     return [
         dict(zip(METADATA, map(next, turns), strict=True)) | answers
         for answers in combined()
-        if is_possible(answers)
+        if is_possible(answers) and not is_repeated(answers)
     ]
 
 

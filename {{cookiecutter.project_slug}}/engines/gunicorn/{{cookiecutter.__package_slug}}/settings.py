@@ -1,5 +1,6 @@
 """What the service reads from its environment, checked once at start."""
 
+import os
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -10,28 +11,32 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+# Bytes.
+LONGEST_JOBS_DIR = 70
+
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 class Settings(BaseSettings):
-    """One field per environment variable; `.env` may set them too, and `dev` adds its broker."""
+    """One field per environment variable; `.env` may set them too, and `dev` adds its own."""
 
     model_config = SettingsConfigDict(env_file=(".dev/env", ".env"), extra="ignore", frozen=True)
 
-    # Where the jobs are kept, on a disk of this host: they survive a restart. Sockets are in there,
-    # too, whose paths a system takes up to about a hundred bytes long.
+    # Where the jobs are kept, on a disk of this host: they survive a restart.
     jobs_dir: Path = Path("jobs")
     # How many jobs may wait in one queue. Further ones are refused until there is room.
     max_waiting: int = Field(default=10_000, gt=0)
 
+    #{% if cookiecutter.include_sqlalchemy %}
     # PostgreSQL: postgresql+psycopg://user:password@host/database
     database_url: str = Field(
         default="sqlite+aiosqlite:///data/database.sqlite3",
         pattern=r"^(postgresql\+psycopg|sqlite\+aiosqlite)://",
     )
 
+    #{% endif %}
     # Seconds after which a task that sets no limit of its own is ended.
     task_time_limit: int = Field(default=600, gt=0)
     # How often a job may be given to a worker whose process dies of it each time.
@@ -48,9 +53,11 @@ class Settings(BaseSettings):
     # auto: console on a terminal, json elsewhere.
     log_format: Literal["auto", "console", "json"] = "auto"
 
+    #{% if cookiecutter.include_aiocache %}
     # memory:// is one cache per process; redis://host:6379/2 is one for all of them.
     cache_url: str = Field(default="memory://", pattern="^(memory|redis)://")
 
+    #{% endif %}
     # What callers of the API name in the header X-API-Key; several, with commas, while one replaces
     # another. Without it the API does not start.
     api_key: str = ""
@@ -62,12 +69,14 @@ class Settings(BaseSettings):
     api_max_body: int = Field(default=1_000_000, gt=0)
     # Pages of these origins may use the API in a browser: https://example.com, several with commas.
     api_allowed_origins: str = ""
+    #{% if cookiecutter.include_examples %}
 
     # Where the jobs read and write files. All workers must see the same folder.
     data_dir: Path = Path("data")
     # smtp://user:password@host:587, or smtps:// for TLS from the first byte.
     smtp_url: str = Field(default="smtp://localhost:1025", pattern="^smtps?://[^/]+$")
     email_from: str = "{{ cookiecutter.project_slug }}@localhost"
+    #{% endif %}
 
     @property
     def api_keys(self) -> list[str]:
@@ -76,6 +85,14 @@ class Settings(BaseSettings):
     @property
     def api_origins(self) -> list[str]:
         return _listed(self.api_allowed_origins)
+
+    @field_validator("jobs_dir")
+    @classmethod
+    def _sockets_fit_in(cls, folder: Path) -> Path:
+        # A system takes about a hundred bytes for the path of a socket, and there are some in it.
+        if len(os.fsencode(folder.resolve())) > LONGEST_JOBS_DIR:
+            raise ValueError(f"its whole path must have at most {LONGEST_JOBS_DIR} bytes")
+        return folder
 
     @field_validator("api_key")
     @classmethod

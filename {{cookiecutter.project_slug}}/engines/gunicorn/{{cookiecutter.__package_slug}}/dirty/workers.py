@@ -1,6 +1,5 @@
 """The processes that run jobs: a dirty app for each queue."""
 
-from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from gunicorn.dirty import DirtyApp
@@ -22,9 +21,7 @@ class Worker(DirtyApp):
         self._consumer.start()
 
     def __call__(self, action: str, *args: Any, **kwargs: Any) -> Any:
-        if action != "stream":
-            raise ValueError(f"there is no action {action!r}")
-        return self._stream(*args, **kwargs)
+        raise ValueError(f"there is no action {action!r}: jobs are taken, and not called")
 
     def close(self) -> None:
         self._consumer.end(settings.shutdown_timeout)
@@ -32,12 +29,10 @@ class Worker(DirtyApp):
     def enforce_limits(self) -> None:
         self._consumer.enforce_limits()
 
-    def _stream(self, task: str, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        raise NotImplementedError
-
 
 class DefaultWorker(Worker):
     queue = Queue.DEFAULT
+#{% if cookiecutter.include_examples %}
 
 
 class EmailWorker(Worker):
@@ -54,3 +49,4 @@ class DataWorker(Worker):
 
 class ScheduledWorker(Worker):
     queue = Queue.SCHEDULED
+#{% endif %}
