@@ -55,7 +55,6 @@ ONLY_CELERY = [
     "tests/test_outbox.py",
     "tests/test_outbox_losses.py",
     "tests/test_poison.py",
-    "tests/test_postgres_database.py",
     "tests/test_postgres_results.py",
     "tests/test_prefork_chaos.py",
     "tests/test_prefork_control.py",
@@ -291,8 +290,10 @@ IF_ANY = {
 }
 
 
-def effective(answers: Mapping[str, object], settled: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
-    """The answers, and in the place of those that do not matter to the engine what it brings."""
+def effective(
+    answers: Mapping[str, object], settled: Mapping[str, Mapping[str, object]]
+) -> dict[str, object]:
+    """The answers, with what the engine brings in the place of those that do not matter to it."""
     return {**answers, **settled[str(answers["task_engine"])]}
 
 

@@ -33,7 +33,16 @@ def is_possible(answers: Mapping[str, str | bool]) -> bool:
 
 def is_repeated(answers: Mapping[str, str | bool]) -> bool:
     """Whether it differs from another combination only in what its engine settles itself."""
-    return any(answers[name] != OPTIONS[name][0] for name in _settled(answers))
+    return any(answers.get(name, first) != first for name, first in _firsts(_settled(answers)))
+
+
+def is_wanted(answers: Mapping[str, str | bool]) -> bool:
+    """Whether what is answered so far is in a combination that is tested."""
+    return is_possible(answers) and not is_repeated(answers)
+
+
+def _firsts(names: Iterable[str]) -> Iterator[tuple[str, str | bool]]:
+    return ((name, OPTIONS[name][0]) for name in names)
 
 
 def _settled(answers: Mapping[str, str | bool]) -> Mapping[str, str | bool]:
@@ -47,7 +56,7 @@ def every() -> list[Answers]:
     return [
         dict(zip(METADATA, map(next, turns), strict=True)) | answers
         for answers in combined()
-        if is_possible(answers) and not is_repeated(answers)
+        if is_wanted(answers)
     ]
 
 
@@ -91,7 +100,7 @@ def _choices(options: Iterable[str], strength: int) -> Iterator[Choice]:
         if set(METADATA) <= set(names):
             continue
         for values in itertools.product(*(OPTIONS[name] for name in names)):
-            if is_possible(dict(zip(names, values, strict=True))):
+            if is_wanted(dict(zip(names, values, strict=True))):
                 yield frozenset(zip(names, values, strict=True))
 
 
@@ -105,7 +114,7 @@ def _extend(wanted: set[Choice]) -> Answers:
     row: Answers = dict(min(wanted, key=lambda choice: sorted(map(str, choice))))
     for name in sorted(OPTIONS.keys() - row.keys(), key=list(OPTIONS).index):
         best = max(
-            (value for value in OPTIONS[name] if is_possible(row | {name: value})),
+            (value for value in OPTIONS[name] if is_wanted(row | {name: value})),
             key=lambda value: len(_exercised(row | {name: value}, wanted)),
         )
         row[name] = best

@@ -26,6 +26,7 @@ from combinations import (
     every,
     is_possible,
     is_repeated,
+    is_wanted,
     label,
 )
 from conftest import Render, asked_for
@@ -56,6 +57,7 @@ WIRING = {
     "docs/api.md",
     "docs/celery.md",
     "docs/containers.md",
+    "docs/database.md",
     "docs/dead-letters.md",
     "docs/deployment.md",
     "docs/examples.md",
@@ -81,6 +83,7 @@ WIRING = {
     f"{PACKAGE}/celery.py",
     f"{PACKAGE}/cli.py",
     f"{PACKAGE}/dev.py",
+    f"{PACKAGE}/dirty/workers.py",
     f"{PACKAGE}/gevent_pool.py",
     f"{PACKAGE}/leases.py",
     f"{PACKAGE}/logs.py",
@@ -91,24 +94,26 @@ WIRING = {
     f"{PACKAGE}/settings.py",
     f"{PACKAGE}/stopping.py",
     f"{PACKAGE}/workflows.py",
-    # By one line each: which engine's decorator it is.
-    *(f"{PACKAGE}/tasks/{path.name}" for path in (SOURCE / "{{cookiecutter.__package_slug}}" / "tasks").glob("*.py")),
 }
+# By one line each: which engine's decorator it is.
+TASKS = SOURCE / "{{cookiecutter.__package_slug}}" / "tasks"
+WIRING |= {f"{PACKAGE}/tasks/{path.name}" for path in TASKS.glob("*.py")}
 # The other file with a tag: it chooses the licence's text.
 INCLUDES = {"LICENSE"}
-# Where other brokers and result backends are named, for whoever thinks of changing to one.
-COMPARISONS = {"docs/celery.md"}
+# Where other engines, brokers and result backends are named, for whoever thinks of changing to one.
+COMPARISONS = {"docs/celery.md", "docs/engine.md"}
 
 
 RESULTS: list[tuple[str, str | bool]] = [
     ("result_backend", "redis"),
     ("result_backend", "postgres"),
+    ("result_backend", "file"),
 ]
 REDIS: list[tuple[str, str | bool]] = [("broker", "redis"), ("result_backend", "redis")]
 # Words that no file may hold, and the package that no project may declare, without one of these
 # answers.
 TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
-    r"kombu|(from|import|-A) celery|celery_(broker|result)|beat": (
+    r"kombu|(from|import|-A) celery|celery_(broker|result)|\bbeat\b": (
         "celery",
         [("task_engine", "celery")],
     ),
@@ -195,11 +200,11 @@ def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
 @pytest.fixture
 def absent(answers: Answers) -> list[str]:
     """The traces of options that are off."""
-    answers = effective(answers, CONTEXT["_settled"])
+    known = effective(answers, CONTEXT["_settled"])
     return [
         words
         for words, (_, choices) in TRACES.items()
-        if not any(answers[option] == value for option, value in choices)
+        if not any(known[option] == value for option, value in choices)
     ]
 
 
@@ -232,8 +237,9 @@ def test_every_option_has_its_traces() -> None:
     told = {choice for _, choices in TRACES.values() for choice in choices}
     # Each value but the one that brings nothing.
     nothing = {("result_backend", "none"), ("worker_pool", "prefork"), ("worker_pool", "threads")}
+    settled = {choice for own in CONTEXT["_settled"].values() for choice in own.items()}
 
-    assert told | nothing == {
+    assert (told | nothing) - settled == {
         (name, value) for name, values in CHOOSING.items() for value in values if value is not False
     }
 
@@ -400,6 +406,18 @@ def test_combinations_that_are_impossible_are_refused_with_the_reason(fast_cooki
             assert any(rule["because"] in refusal for rule in CONTEXT["_impossible"]), answers
 
 
+def test_what_an_engine_settles_itself_may_be_answered_as_one_likes(render: Render) -> None:
+    for engine, settled in CONTEXT["_settled"].items():
+        answers: Answers = covering()[0] | {"task_engine": engine}
+        for name in settled:
+            for value in OPTIONS[name]:
+                other = render(answers | {name: value})
+                assert files(other) == files(render(answers))
+                for path in files(other) - {".env"}:
+                    same = (render(answers) / path).read_bytes()
+                    assert (other / path).read_bytes() == same, f"{path} with {name}={value}"
+
+
 def test_a_few_combinations_cover_all_pairs() -> None:
     few = covering(2)
     for first, second in itertools.combinations(OPTIONS, 2):
@@ -407,7 +425,7 @@ def test_a_few_combinations_cover_all_pairs() -> None:
             continue
         pairs = itertools.product(OPTIONS[first], OPTIONS[second])
         possible = {
-            pair for pair in pairs if is_possible(dict(zip((first, second), pair, strict=True)))
+            pair for pair in pairs if is_wanted(dict(zip((first, second), pair, strict=True)))
         }
 
         assert {(answers[first], answers[second]) for answers in few} == possible

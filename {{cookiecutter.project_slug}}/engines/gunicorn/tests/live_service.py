@@ -31,6 +31,16 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+#{% if cookiecutter.include_sqlalchemy %}
+def server_for_tests(variable: str, example: str) -> str:
+    """The address in this variable; who has no such server skips the test, but CI must not."""
+    if variable not in os.environ:
+        reason = f"{variable} must name a server that tests may empty, for example {example}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return os.environ[variable]
+
+
+#{% endif %}
 @dataclass(frozen=True)
 class Live:
     """A service that runs."""

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=(".dev/env", ".env"), extra="ignore", frozen=True)
 
     # Where the jobs are kept, on a disk of this host: they survive a restart.
-    jobs_dir: Path = Path("jobs")
+    jobs_dir: Path = Path("data/jobs")
     # How many jobs may wait in one queue. Further ones are refused until there is room.
     max_waiting: int = Field(default=10_000, gt=0)
 
