@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from {{ cookiecutter.__package_slug }}.dev import free_port
+from {{ cookiecutter.__package_slug }}.dirty.bell import listening
 from {{ cookiecutter.__package_slug }}.dirty.board import Board, is_final
 from {{ cookiecutter.__package_slug }}.queues import PROCESSES, Queue
 
@@ -62,10 +63,13 @@ class Live:
         return self.job(job_id)
 
     def workers(self) -> list[str]:
-        """The names of the processes that run jobs, by their queue and id."""
+        """The names of the processes that run jobs, at this moment: by their queue and id."""
+        return [f"{queue}-{pid}" for queue in Queue for pid in listening(self.board.bells, queue)]
+
+    def answers(self) -> bool:
         with suppress(httpx2.TransportError):
-            return [worker["name"] for worker in self.client.get("/api/service").json()["workers"]]
-        return []
+            return self.client.get("/healthz").status_code == 200
+        return False
 
     def has_all_workers(self) -> bool:
         queues = [name.rpartition("-")[0] for name in self.workers()]
@@ -112,6 +116,7 @@ def running(folder: Path, **changed: str) -> Iterator[Live]:
         ) as client:
             live = Live(process, client, Board(folder / "jobs"), folder)
             wait_until(live.has_all_workers, "the workers")
+            wait_until(live.answers, "the API")
             yield live
     finally:
         with suppress(ProcessLookupError):
