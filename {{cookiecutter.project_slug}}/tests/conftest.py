@@ -44,7 +44,11 @@ from celery import Task, signals
 #{% endif %}
 from celery.contrib.testing.worker import start_worker
 #{% if cookiecutter.include_api %}
-from live_service import wait_until
+from live_api import Api, running_api
+from live_service import Service, running_service, wait_until
+#{% endif %}
+#{% if not cookiecutter.include_api %}
+from live_service import Service, running_service
 #{% endif %}
 
 #{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_examples %}
@@ -102,7 +106,20 @@ def worker() -> Iterator[None]:
     waker.join()
 
 
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A broker and a worker as processes of their own, for the tests of one file."""
+    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
+        yield service
+
+
 #{% if cookiecutter.include_api %}
+@pytest.fixture(scope="module")
+def live_api(service: Service) -> Iterator[Api]:
+    with running_api(service) as api:
+        yield api
+
+
 @pytest.fixture(scope="session")
 def api() -> Iterator[httpx2.Client]:
     with serving() as client:

@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from {{ cookiecutter.__package_slug }}.api import probes
 from {{ cookiecutter.__package_slug }}.api.offered import PATHS, offers
-from {{ cookiecutter.__package_slug }}.api.publisher import Publisher
+from {{ cookiecutter.__package_slug }}.api.publisher import Look, Publisher
 from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.jobs import hello
 from {{ cookiecutter.__package_slug }}.queues import ROUTES
@@ -150,7 +150,7 @@ def test_one_failure_refuses_all_who_wait_for_the_same_broker() -> None:
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker is asked each time."""
-    monkeypatch.setattr(probes, "FRESH", -1)
+    monkeypatch.setattr(Look, "_is_fresh", lambda look: False)
 
 
 @pytest.mark.usefixtures("forgetful")
@@ -166,7 +166,7 @@ def test_it_is_not_ready_without_its_broker(
     def fail(*_: Any, **__: Any) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr(probes, "_connect", fail)
+    monkeypatch.setattr(probes, "connection", fail)
 
     answers = [api.get("/readyz"), api.get("/healthz")]
 

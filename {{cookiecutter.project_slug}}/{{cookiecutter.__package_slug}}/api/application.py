@@ -20,7 +20,7 @@ from . import guard, probes, problems, service, submit
 from .database_store import DatabaseStore as ResultStore
 #{% endif %}
 from .offered import offers
-from .publisher import Publisher
+from .publisher import Look, Publisher
 #{% if cookiecutter.result_backend == "redis" %}
 from .redis_store import RedisStore as ResultStore
 #{% endif %}
@@ -42,8 +42,8 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     app.state.publisher = Publisher()
-    app.state.broker_probe = probes.BrokerProbe(app.state.publisher)
-    app.state.overview = service.Overview(app.state.publisher)
+    app.state.broker = Look(app.state.publisher, probes.reach_broker, probes.FRESH)
+    app.state.overview = Look(app.state.publisher, service.overview, service.FRESH)
     problems.connect(app)
 
     offered = offers(celery)

@@ -1,8 +1,6 @@
 """Whether this process is alive, and whether it can do its work: cheap to ask."""
 
-import asyncio
 from http import HTTPStatus
-from time import monotonic
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,7 +9,7 @@ from pydantic import BaseModel
 from ..celery import app
 from ..queues import Queue
 from . import problems
-from .publisher import Publisher, connection
+from .publisher import Look, connection
 
 # Seconds for which an answer of the broker counts.
 FRESH = 1.0
@@ -21,23 +19,8 @@ class Health(BaseModel):
     status: str
 
 
-class BrokerProbe:
-    """One look at the broker for all who ask at about the same time."""
-
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
-        self._look: asyncio.Task[None] | None = None
-        self._looked_at = float("-inf")
-
-    async def check(self) -> None:
-        """Raises HTTPException when the broker does not answer."""
-        if self._look is None or monotonic() - self._looked_at > FRESH:
-            self._looked_at = monotonic()
-            self._look = asyncio.create_task(self._publisher.run(_connect))
-        await asyncio.shield(self._look)
-
-
-def _connect() -> None:
+def reach_broker() -> None:
+    """Raises what its driver raises when it cannot be reached."""
     queue: Any = app.amqp.queues[Queue.DEFAULT]
     with connection() as made:
         made.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
@@ -58,6 +41,6 @@ async def alive() -> Health:
 @routes.get("/readyz", responses=problems.expected(HTTPStatus.SERVICE_UNAVAILABLE))
 async def ready(request: Request) -> Health:
     """Whether it can take jobs: the broker answers."""
-    probe: BrokerProbe = request.app.state.broker_probe
-    await probe.check()
+    broker: Look[None] = request.app.state.broker
+    await broker.answer()
     return Health(status="ready")

@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Any, TypeVar
+from time import monotonic
+from typing import Any, Generic, TypeVar
 
 import structlog
 from fastapi import HTTPException
@@ -96,10 +97,33 @@ class Publisher:
                 place.set_result(None)
 
 
+class Look(Generic[Result]):
+    """What the broker says to one question, asked once for all who ask at about the same time."""
+
+    def __init__(self, publisher: Publisher, question: Callable[[], Result], fresh: float) -> None:
+        """An answer counts for so many seconds."""
+        self._publisher, self._question, self._fresh = publisher, question, fresh
+        self._asked: asyncio.Task[Result] | None = None
+        self._asked_at = float("-inf")
+
+    async def answer(self) -> Result:
+        """Raises HTTPException when the broker does not answer."""
+        if self._asked is None or not self._is_fresh():
+            self._asked_at = monotonic()
+            self._asked = asyncio.create_task(self._publisher.run(self._question))
+        return await asyncio.shield(self._asked)
+
+    def _is_fresh(self) -> bool:
+        return monotonic() - self._asked_at <= self._fresh
+
+
 def _told(call: Callable[[], Result]) -> Result:
     """The result. Raises OperationalError whatever the driver of the broker raises."""
-    driver = connection()
     try:
         return call()
-    except driver.connection_errors + driver.channel_errors as error:
-        raise OperationalError(str(error)) from error
+    except Exception as error:
+        # Only now, because to make one takes as long as much of what else sending does.
+        driver = connection()
+        if isinstance(error, driver.connection_errors + driver.channel_errors):
+            raise OperationalError(str(error)) from error
+        raise
