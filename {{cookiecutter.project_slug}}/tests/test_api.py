@@ -19,7 +19,7 @@ from {{ cookiecutter.__package_slug }}.queues import ROUTES
 SURROGATE = b'{"name": "\\ud800"}'
 JSON = {"Content-Type": "application/json"}
 
-pytestmark = pytest.mark.usefixtures("settled")
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from memory_store import MemoryStore
 from {{ cookiecutter.__package_slug }}.jobs import Progress, hello
 from {{ cookiecutter.__package_slug }}.progress import publish
 
-pytestmark = pytest.mark.usefixtures("settled")
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 @dataclass

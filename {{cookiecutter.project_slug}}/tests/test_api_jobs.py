@@ -11,7 +11,7 @@ from memory_store import MemoryStore
 from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.jobs import hello
 
-pytestmark = pytest.mark.usefixtures("settled")
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 @pytest.fixture(autouse=True)
