@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from combinations import TEMPLATE, Answers, covering
-from conftest import Render
+from combinations import TEMPLATE, Answers, Render, covering
 from environments import Superset
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from test_documents import DEV_READY, Reader

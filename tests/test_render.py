@@ -21,13 +21,14 @@ from combinations import (
     OPTIONS,
     TEMPLATE,
     Answers,
+    Render,
     combined,
     covering,
     every,
     is_possible,
     label,
 )
-from conftest import Render, asked_for
+from conftest import asked_for
 from environments import Superset, requirements
 from packaging.requirements import Requirement
 from post_gen_project import IF_ANY, ONLY_IF, PACKAGE, unwanted
