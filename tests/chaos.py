@@ -11,8 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from combinations import CONTEXT, OPTIONS, TEMPLATE, Answers, covering
-from conftest import Render
+from combinations import CONTEXT, OPTIONS, TEMPLATE, Answers, Render, covering
 from servers import Servers
 from suites import Suites
 

@@ -2,10 +2,11 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 Answers = dict[str, str | bool]
+Render = Callable[[Answers], Path]
 
 TEMPLATE = Path(__file__).parent.parent
 CONTEXT = json.loads((TEMPLATE / "cookiecutter.json").read_text())
@@ -17,8 +18,6 @@ OPTIONS: dict[str, list[str | bool]] = {
 }
 # They fill in a line and choose neither files nor code: every() lets them take turns.
 METADATA = ("license", "python_version")
-
-
 CHOOSING = {name: values for name, values in OPTIONS.items() if name not in METADATA}
 
 
@@ -66,12 +65,16 @@ def combined() -> Iterator[Answers]:
         yield dict(zip(CHOOSING, values, strict=True))
 
 
-def covering(strength: int = 2, crossed: Sequence[str] = ()) -> list[Answers]:
+def covering(
+    strength: int = 2, crossed: Iterable[Sequence[str]] = (), is_lean: bool = False
+) -> list[Answers]:
     """A few combinations in which every choice of so many answers occurs, the defaults first.
 
-    Of the options that are crossed, every pair of answers occurs too.
+    Of the options in each group that is crossed, every pair of answers occurs too. In lean ones
+    what nothing asks for is left out.
     """
-    wanted = {*_choices(OPTIONS, strength), *_choices(crossed, 2)}
+    pairs = itertools.chain.from_iterable(_choices(group, 2) for group in crossed)
+    wanted = {*_choices(OPTIONS, strength), *pairs}
     rows: list[Answers] = []
     row: Answers = {name: values[0] for name, values in OPTIONS.items()}
     while True:
@@ -79,7 +82,7 @@ def covering(strength: int = 2, crossed: Sequence[str] = ()) -> list[Answers]:
         wanted -= _exercised(row, wanted)
         if not wanted:
             return rows
-        row = _extend(wanted)
+        row = _extend(wanted, is_lean)
 
 
 def label(answers: Answers) -> str:
@@ -108,14 +111,17 @@ def _exercised(row: Answers, wanted: set[Choice]) -> set[Choice]:
     return {choice for choice in wanted if choice <= row.items()}
 
 
-def _extend(wanted: set[Choice]) -> Answers:
+def _extend(wanted: set[Choice], is_lean: bool) -> Answers:
     """Start from a choice that is still wanted; give each other option its most useful value."""
     # Sorted, because sets differ from run to run and test ids must not.
     row: Answers = dict(min(wanted, key=lambda choice: sorted(map(str, choice))))
     for name in sorted(OPTIONS.keys() - row.keys(), key=list(OPTIONS).index):
         best = max(
             (value for value in OPTIONS[name] if is_wanted(row | {name: value})),
-            key=lambda value: len(_exercised(row | {name: value}, wanted)),
+            key=lambda value: (
+                len(_exercised(row | {name: value}, wanted)),
+                is_lean and value is False,
+            ),
         )
         row[name] = best
     return {name: row[name] for name in OPTIONS}

@@ -1,21 +1,21 @@
 """One rendered project for each combination of answers, shared by all tests of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import fast_bake
 import pytest
-from combinations import TEMPLATE, Answers, covering, every, label
+from combinations import TEMPLATE, Answers, Render, covering, every, label
 from environments import Superset, requirements
+from live_rows import LIVE, left_out
 from servers import Servers
-from suites import LIVE_AT_ONCE, Suites
+from suites import LIVE_AT_ONCE, Outcome, Suites
 from tally import Tally
 
-Render = Callable[[Answers], Path]
-# Real processes take long: every choice once, and each pair of those that carry the tasks.
-LIVE = covering(1, crossed=("broker", "result_backend", "worker_pool"))
+Outcomes = dict[str, Future[Outcome]]
 
 
 def in_containers(answers: Answers) -> Answers:
@@ -24,14 +24,15 @@ def in_containers(answers: Answers) -> Answers:
 
 def contained(config: pytest.Config) -> list[Answers]:
     """Each broker and pool once; with --every, each broker with each pool."""
-    crossed = ("broker", "worker_pool") if config.getoption("--every") else ()
-    rows = covering(1, crossed)
+    rows = covering(1, [("broker", "worker_pool")] if config.getoption("--every") else [])
     # What in_containers() makes equal is tested once.
     return list({label(in_containers(row)): in_containers(row) for row in rows}.values())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    help = "test every combination of the options instead of a few that cover all pairs"
+    help = "test combinations in which every choice of so many answers occurs (2 unless told)"
+    parser.addoption("--cover", type=int, default=2, metavar="ANSWERS", help=help)
+    help = "test every combination instead"
     parser.addoption("--every", action="store_true", help=help)
     help = "with --every: only the first of so many parts, such as 1/4, so that machines share them"
     parser.addoption("--part", default="1/1", metavar="NUMBER/PARTS", help=help)
@@ -44,9 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def selected(config: pytest.Config) -> list[Answers]:
     if not config.getoption("--every"):
-        return covering(2)
+        return covering(config.getoption("--cover"))
     number, parts = map(int, config.getoption("--part").split("/"))
-    return every()[number - 1 :: parts]
+    # Neighbours need the same packages, and have many files in common.
+    rows = every()
+    return rows[len(rows) * (number - 1) // parts : len(rows) * number // parts]
 
 
 def asked_for(session: pytest.Session, fixture: str) -> list[Answers]:
@@ -124,3 +127,24 @@ def live_suites(superset: Superset, tmp_path_factory: pytest.TempPathFactory) ->
     running = Suites(superset, tmp_path_factory.mktemp("live_suites"), LIVE_AT_ONCE, 0)
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def live_outcomes(
+    request: pytest.FixtureRequest, render: Render, live_suites: Suites, servers: Servers
+) -> Outcomes:
+    rows = asked_for(request.session, "live_answers")
+    ignored = {} if request.config.getoption("--every") else left_out(rows, render)
+    return {
+        label(row): live_suites.submit(
+            render(row), "-m", "live", *ignored.get(label(row), ()), **servers.needed_by(row)
+        )
+        for row in rows
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def begun_early(request: pytest.FixtureRequest) -> None:
+    """What takes longest runs beside all other tests, most of which wait more than they compute."""
+    if asked_for(request.session, "live_answers"):
+        request.getfixturevalue("live_outcomes")

@@ -23,10 +23,10 @@ RUNNER = Path(__file__).with_name("suite_runner.py")
 # agree in these have the same outcome.
 READ_BY_TESTS = ("alembic.ini", "flowerconfig.py", "migrations", "pyproject.toml", "tests")
 PLUGINS = ("-p", "pytest_timeout", "-p", "pytest_randomly")
-# Suites wait now and then, for a thread or a process.
-AT_ONCE = 4 * (os.cpu_count() or 1)
-# Those with real processes wait for them, with little patience.
-LIVE_AT_ONCE = 2 * (os.cpu_count() or 1)
+# Suites wait now and then, for a thread or a process, but with little patience.
+AT_ONCE = 2 * (os.cpu_count() or 1)
+# Those with real processes compute for two thirds of their time, beside other tests.
+LIVE_AT_ONCE = 1 + (os.cpu_count() or 1)
 # So many suites are worth another runner, which has to import the libraries first.
 WORTH_A_RUNNER = 3
 MEMORY = Path("/dev/shm")

@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from combinations import TEMPLATE, Answers, covering
-from conftest import Render
+from combinations import TEMPLATE, Answers, Render, covering
 from environments import Superset
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from test_documents import DEV_READY, Reader
@@ -18,6 +18,8 @@ from test_documents import DEV_READY, Reader
 # Milliseconds. A machine that is busy with other things must not fail a test.
 TIMEOUT = 60_000
 DEFAULTS: Answers = covering()[0]
+
+expect.set_options(timeout=TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,11 @@ def start(answers: Answers, render: Render, superset: Superset, folder: Path) ->
     reader.environment |= {"API_RATE_LIMIT": "1000000/second", "SHUTDOWN_TIMEOUT": "1"}
     command = f"{superset.program('python')} -m order_jobs dev"
     with reader.running(command, DEV_READY) as said:
+        # It is one of the lines that follow.
+        deadline = time.monotonic() + TIMEOUT / 1000
         while not (found := re.search(r"its page: (http://\S+)/#key=(\S+)", "".join(said))):
-            """It is one of the lines that follow."""
+            assert time.monotonic() < deadline, "`dev` did not print the address of the page"
+            time.sleep(0.01)
         yield Api(*found.groups())
 
 
@@ -82,9 +87,6 @@ def page(browser: Browser, api: Api, problems: list[str]) -> Iterator[Page]:
     assert problems + [url for url in asked if not url.startswith(api.address)] == []
 
 
-expect.set_options(timeout=TIMEOUT)
-
-
 def submit(page: Page, task: str, **values: str) -> None:
     page.get_by_label("Job", exact=True).select_option(task)
     for name, value in values.items():
@@ -125,9 +127,14 @@ def test_a_failure_shows_its_reason(page: Page) -> None:
     expect(page.locator("#figures")).to_contain_text("dead letters")
 
 
-def test_a_mistake_in_the_form_is_told(page: Page) -> None:
+def test_an_optional_field_that_is_empty_has_its_default(page: Page) -> None:
     submit(page, "etl.run", source="../../etc/passwd", table="")
+
     expect(page.locator("#outcome")).to_contain_text("Submitted")
+    expect(page.locator("#list li").first).to_contain_text("'../../etc/passwd' leads out")
+
+
+def test_a_mistake_in_the_form_is_marked(page: Page) -> None:
     submit(page, "images.resize", width="1.5")
 
     expect(page.locator("#field-width:invalid")).to_have_count(1)

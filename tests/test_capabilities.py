@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from combinations import OPTIONS, covering
-from conftest import LIVE, Render
+from combinations import OPTIONS, Render, covering
+from live_rows import LIVE
 
 DOCUMENT = "docs/celery.md"
 COLUMNS = {"Redis": "redis", "RabbitMQ": "rabbitmq", "Amazon SQS": "sqs"}

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from combinations import Answers, covering, label
-from conftest import Render, asked_for
+from combinations import Answers, Render, covering, label
+from conftest import asked_for
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A command that runs until it is stopped, and the words by which it says that it works.

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from combinations import Answers
-from conftest import Render
+from combinations import Answers, Render
 from environments import Superset, requirements
 
 # Pool -> how many tasks one worker runs at a time.

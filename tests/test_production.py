@@ -9,8 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from combinations import Answers
-from conftest import Render
+from combinations import Answers, Render
 from environments import Superset, requirements
 from servers import Servers
 

@@ -10,7 +10,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from conftest import Render
+from combinations import Render
 from environments import CACHE, Superset
 
 TESTS = ("t/integration/test_redis.py", "t/integration/test_redis_brpop_qos.py")

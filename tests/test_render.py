@@ -21,6 +21,7 @@ from combinations import (
     OPTIONS,
     TEMPLATE,
     Answers,
+    Render,
     combined,
     covering,
     every,
@@ -29,7 +30,7 @@ from combinations import (
     is_wanted,
     label,
 )
-from conftest import Render, asked_for
+from conftest import asked_for
 from environments import Superset, requirements
 from packaging.requirements import Requirement
 from post_gen_project import (

@@ -15,8 +15,7 @@ import mutants
 import pytest
 import yaml
 from chaos import PAIRS, answers_for, faults, read
-from combinations import CONTEXT, METADATA, OPTIONS, QUESTIONS, TEMPLATE, covering
-from conftest import Render
+from combinations import CONTEXT, METADATA, OPTIONS, QUESTIONS, TEMPLATE, Render, covering
 from environments import Superset
 
 TIMEOUT = 400

@@ -1,25 +1,13 @@
 """The suite of each rendered project passes with nothing but what the project declares."""
 
 import shutil
-from collections import defaultdict
 from concurrent.futures import Future
 
 import pytest
-from combinations import Answers, covering, label
-from conftest import LIVE, Render, asked_for
-from servers import Servers
+from combinations import Answers, Render, covering, label
+from conftest import Outcomes, asked_for
+from live_rows import HANGS_ON, LIVE, choices, having, left_out
 from suites import Outcome, Suites
-
-Outcomes = dict[str, Future[Outcome]]
-# Live tests on which only one choice has a bearing: they run once for each value of it, unless
-# `--every` is asked for.
-HANGS_ON = {
-    "test_dead_letters.py": "broker",
-    "test_dev.py": "worker_pool",
-    "test_locks.py": "broker",
-    "test_outbox_losses.py": "broker",
-    "test_signs_of_life.py": "broker",
-}
 
 
 @pytest.fixture(scope="session")
@@ -29,40 +17,6 @@ def outcomes(request: pytest.FixtureRequest, render: Render, suites: Suites) -> 
         label(answers): suites.submit(render(answers))
         for answers in asked_for(request.session, "answers")
     }
-
-
-@pytest.fixture(scope="session")
-def live_outcomes(
-    request: pytest.FixtureRequest, render: Render, live_suites: Suites, servers: Servers
-) -> Outcomes:
-    rows = asked_for(request.session, "live_answers")
-    ignored = {} if request.config.getoption("--every") else left_out(rows, render)
-    return {
-        label(row): live_suites.submit(
-            render(row), "-m", "live", *ignored.get(label(row), ()), **servers.needed_by(row)
-        )
-        for row in rows
-    }
-
-
-def having(rows: list[Answers], render: Render, file: str) -> list[Answers]:
-    return [row for row in rows if (render(row) / "tests" / file).exists()]
-
-
-def left_out(rows: list[Answers], render: Render) -> dict[str, list[str]]:
-    """Arguments for the suites that leave to another what hangs on one choice only."""
-    ignored: dict[str, list[str]] = defaultdict(list)
-    for file, option in HANGS_ON.items():
-        there = having(rows, render, file)
-        for value in {row[option] for row in there}:
-            # Those that leave out most so far are done first.
-            *others, _ = sorted(
-                (label(row) for row in there if row[option] == value),
-                key=lambda name: len(ignored[name]),
-            )
-            for name in others:
-                ignored[name].append(f"--ignore=tests/{file}")
-    return ignored
 
 
 def test_its_own_tests_pass(answers: Answers, outcomes: Outcomes) -> None:
@@ -79,13 +33,13 @@ def passes(outcome: Future[Outcome]) -> None:
 
 
 @pytest.mark.parametrize("file", HANGS_ON)
-def test_what_hangs_on_one_choice_is_run_once_for_each(render: Render, file: str) -> None:
+def test_what_hangs_on_few_choices_is_run_for_each_of_them(render: Render, file: str) -> None:
     ignored, there = left_out(LIVE, render), having(LIVE, render, file)
     run = [row for row in there if f"--ignore=tests/{file}" not in ignored[label(row)]]
 
-    chosen = sorted(str(row[HANGS_ON[file]]) for row in run)
-    assert chosen == sorted({str(row[HANGS_ON[file]]) for row in there})
-    assert chosen
+    wanted = {choice for row in there for choice in choices(row, HANGS_ON[file])}
+    assert {choice for row in run for choice in choices(row, HANGS_ON[file])} == wanted
+    assert run
 
 
 def test_a_suite_that_fails_or_skips_is_noticed(

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from combinations import TEMPLATE, covering
-from conftest import Render
+from combinations import TEMPLATE, Render, covering
 from post_gen_project import is_kept, write_secrets
 
 

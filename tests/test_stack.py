@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from combinations import Answers, covering
-from conftest import Render, in_containers
+from combinations import Answers, Render, covering
+from conftest import in_containers
 from environments import Superset
 from test_documents import Reader
 

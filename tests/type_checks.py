@@ -16,14 +16,17 @@ from environments import Superset, described
 
 # More take no less time each, only more memory, and the first result is long in coming.
 AT_ONCE = 30
+# The tests of the containers: they import nothing of the project, and nothing imports them.
+STACK = "tests/test_stack.py"
 IMPORT = re.compile(r"^( *)(?:from (\w+)(?=[. ])|import (\w+)$)", re.MULTILINE)
 
 
 class TypeChecks:
     """Checks each distinct project once.
 
-    Each becomes a package of its own, so that their modules, which have the same names, can be in
-    one run. Only imports of a project's own modules are changed for that, each in its line.
+    One that lacks only the tests of the containers is checked with one that has them. Each becomes
+    a package of its own, so that their modules, which have the same names, can be in one run. Only
+    imports of a project's own modules are changed for that, each in its line.
     """
 
     def __init__(self, superset: Superset, scratch: Path) -> None:
@@ -53,7 +56,7 @@ class TypeChecks:
                 trees = {
                     f"tree{next(self._numbers)}": same[one] for one in digests[start : start + size]
                 }
-                firsts = {name: projects[0] for name, projects in trees.items()}
+                firsts = {name: max(alike, key=_has_stack) for name, alike in trees.items()}
                 run = self._executor.submit(self._run, firsts)
                 for name, alike in trees.items():
                     self._runs |= dict.fromkeys(alike, (run, name))
@@ -92,9 +95,13 @@ class TypeChecks:
         return told
 
 
+def _has_stack(project: Path) -> bool:
+    return (project / STACK).exists()
+
+
 def _digest(project: Path, settings: str) -> str:
     digest = hashlib.sha256(settings.encode())
-    for path in sorted(project.rglob("*.py")):
+    for path in sorted({*project.rglob("*.py")} - {project / STACK}):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(project)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -24,7 +24,7 @@ from memory_store import MemoryStore
 from uvicorn import Config
 #{% endif %}
 
-from {{ cookiecutter.__package_slug }}.api import application
+from {{ cookiecutter.__package_slug }}.api import application, publisher
 #{% if cookiecutter.__result_backend != "none" %}
 from {{ cookiecutter.__package_slug }}.api.server import Server
 #{% endif %}
@@ -37,8 +37,9 @@ KEY = KEYS[0]
 MAX_BODY = 2000
 # Seconds for what takes no time.
 TIMEOUT = 10
-# What sends a job, and what it raises when it cannot.
+# What sends a job, what looks whether one could be sent, and what they raise when that is not so.
 SEND = (app, "send_task")
+REACH = (publisher, "connection")
 AWAY = OperationalError("away")
 
 
@@ -54,7 +55,7 @@ def retry() -> NoReturn:
 
 def is_watched() -> bool:
     """Whether anybody waits for news of a job."""
-    return MemoryStore.running[-1].is_watched()
+    return bool(MemoryStore.running[-1].watchers.keys())
 
 
 def forget_all() -> None:

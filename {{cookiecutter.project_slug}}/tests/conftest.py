@@ -40,12 +40,15 @@ from alembic.config import Config
 #{% endif %}
 #{% if cookiecutter.include_api %}
 from api_service import serving
-from celery import Task, signals
 #{% endif %}
+from celery import signals
+from celery.app.task import Context
 from celery.contrib.testing.worker import start_worker
+from celery.worker.request import Request
 #{% if cookiecutter.include_api %}
-from live_service import wait_until
+from live_api import Api, running_api
 #{% endif %}
+from live_service import Service, running_service, wait_until
 
 #{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import redis_leases, storage
@@ -76,7 +79,7 @@ from {{ cookiecutter.__package_slug }}.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def worker() -> Iterator[None]:
+def running_worker() -> Iterator[None]:
     """Tasks run as they do in production: sent as messages, taken from a queue by a worker."""
     app.loader.import_default_modules()
     # A queue that two threads make at the same moment loses what is in it.
@@ -102,29 +105,51 @@ def worker() -> Iterator[None]:
     waker.join()
 
 
+@pytest.fixture
+def worker(running_worker: None) -> Iterator[None]:
+    """What a test sends and does not wait for ends before the next one begins."""
+    sent: set[str] = set()
+    revoked: set[str] = set()
+    received: list[Request] = []
+
+    def send(headers: dict[str, str], **_: object) -> None:
+        sent.add(headers["id"])
+
+    def revoke(request: Context, **_: object) -> None:
+        revoked.add(str(request.id))
+
+    def receive(request: Request, **_: object) -> None:
+        received.append(request)
+
+    def is_settled() -> bool:
+        known = revoked.union(request.id for request in received)
+        return sent <= known and all(request.acknowledged for request in received)
+
+    signals.after_task_publish.connect(send)
+    signals.task_revoked.connect(revoke)
+    signals.task_received.connect(receive)
+    yield
+    wait_until(is_settled, "the tasks of this test")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A broker and a worker as processes of their own, for the tests of one file."""
+    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
+        yield service
+
+
 #{% if cookiecutter.include_api %}
+@pytest.fixture(scope="module")
+def live_api(service: Service) -> Iterator[Api]:
+    with running_api(service) as api:
+        yield api
+
+
 @pytest.fixture(scope="session")
 def api() -> Iterator[httpx2.Client]:
     with serving() as client:
         yield client
-
-
-@pytest.fixture
-def settled(worker: None) -> Iterator[None]:
-    """Jobs that a test submits and does not wait for would run in the next one."""
-    running: set[str] = set()
-
-    def begin(headers: dict[str, str], **_: object) -> None:
-        running.add(headers["id"])
-
-    def end(sender: Task[..., object], **_: object) -> None:
-        running.discard(str(sender.request.id))
-
-    signals.before_task_publish.connect(begin)
-    signals.task_success.connect(end)
-    signals.task_failure.connect(end)
-    yield
-    wait_until(lambda: not running, "the jobs of this test")
 
 
 #{% endif %}

@@ -10,7 +10,7 @@ from celery.backends.cache import CacheBackend
 from kombu.utils import json
 
 from {{ cookiecutter.__package_slug }}.api.job import Seen, Submission
-from {{ cookiecutter.__package_slug }}.api.store import Claim, Mailbox
+from {{ cookiecutter.__package_slug }}.api.store import Claim, Mailbox, Watchers
 from {{ cookiecutter.__package_slug }}.celery import app
 
 
@@ -19,15 +19,12 @@ class MemoryStore:
     running: ClassVar[list["MemoryStore"]] = []
 
     def __init__(self) -> None:
-        self._mailboxes: dict[bytes, set[Mailbox]] = {}
+        self.watchers = Watchers()
         self.forget_all()
 
     def forget_all(self) -> None:
         self._submissions: dict[str, Submission] = {}
         self._claims: dict[str, Claim] = {}
-
-    def is_watched(self) -> bool:
-        return bool(self._mailboxes)
 
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -37,9 +34,7 @@ class MemoryStore:
         MemoryStore.running.remove(self)
 
     def end_watching(self) -> None:
-        for mailboxes in self._mailboxes.values():
-            for mailbox in mailboxes:
-                mailbox.close()
+        self.watchers.end()
 
     async def remember(self, submission: Submission) -> None:
         self._submissions[submission.id] = submission
@@ -70,30 +65,22 @@ class MemoryStore:
 
     @asynccontextmanager
     async def watch(self, job_id: str) -> AsyncIterator[Mailbox]:
-        mailbox = Mailbox()
-        key = _key(job_id)
-        self._mailboxes.setdefault(key, set()).add(mailbox)
-        (seen,) = await self.seen([job_id])
-        mailbox.put(seen or Seen(None))
-        try:
+        with self.watchers.mailbox(_key(job_id)) as mailbox:
+            (seen,) = await self.seen([job_id])
+            mailbox.put(seen or Seen(None))
             yield mailbox
-        finally:
-            self._mailboxes[key].discard(mailbox)
-            if not self._mailboxes[key]:
-                del self._mailboxes[key]
 
-    def tell(self, key: bytes, record: str) -> None:
-        for mailbox in self._mailboxes.get(key, ()):
-            mailbox.put(Seen(json.loads(record)))
+    def tell(self, key: str, record: str) -> None:
+        self.watchers.tell(key, Seen(json.loads(record)))
 
     def _record(self, job_id: str) -> Any:
         backend: Any = app.backend
-        return backend.get(_key(job_id))
+        return backend.get(backend.get_key_for_task(job_id))
 
 
-def _key(job_id: str) -> bytes:
+def _key(job_id: str) -> str:
     backend: Any = app.backend
-    return bytes(backend.get_key_for_task(job_id))
+    return bytes(backend.get_key_for_task(job_id)).decode()
 
 
 _set: Any = CacheBackend.set
@@ -103,7 +90,7 @@ def _set_and_tell(backend: Any, key: Any, value: Any) -> Any:
     """Each store learns of each result as it is stored, by whatever thread."""
     stored = _set(backend, key, value)
     for store in MemoryStore.running:
-        store.loop.call_soon_threadsafe(store.tell, bytes(key), value)
+        store.loop.call_soon_threadsafe(store.tell, bytes(key).decode(), value)
     return stored
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from api_service import AWAY, SEND, task_names
+from api_service import AWAY, REACH, SEND, task_names
 
 from {{ cookiecutter.__package_slug }} import tasks
-from {{ cookiecutter.__package_slug }}.api import probes
 from {{ cookiecutter.__package_slug }}.api.offered import PATHS, offers
+from {{ cookiecutter.__package_slug }}.api.look import Look
 from {{ cookiecutter.__package_slug }}.jobs import hello
 from {{ cookiecutter.__package_slug }}.queues import ROUTES
 
@@ -17,7 +17,7 @@ from {{ cookiecutter.__package_slug }}.queues import ROUTES
 SURROGATE = b'{"name": "\\ud800"}'
 JSON = {"Content-Type": "application/json"}
 
-pytestmark = pytest.mark.usefixtures("settled")
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_what_takes_jobs_and_is_away_is_told_with_when_to_come_again(
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker is asked each time."""
-    monkeypatch.setattr(probes, "FRESH", -1)
+    monkeypatch.setattr(Look, "_is_fresh", lambda look: False)
 
 
 @pytest.mark.usefixtures("forgetful")
@@ -134,7 +134,7 @@ def test_it_is_not_ready_without_what_takes_jobs(
     def fail(*_: Any, **__: Any) -> None:
         raise AWAY
 
-    monkeypatch.setattr(probes, "_connect", fail)
+    monkeypatch.setattr(*REACH, fail)
 
     answers = [api.get("/readyz"), api.get("/healthz")]
 

@@ -15,7 +15,7 @@ from api_service import is_watched, retry, serving
 from {{ cookiecutter.__package_slug }}.jobs import Progress, hello
 from {{ cookiecutter.__package_slug }}.progress import publish
 
-pytestmark = pytest.mark.usefixtures("settled")
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from api_service import AWAY, SEND, forget_all
 
 from {{ cookiecutter.__package_slug }}.jobs import hello
 
-pytestmark = pytest.mark.usefixtures("settled")
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 @pytest.fixture(autouse=True)

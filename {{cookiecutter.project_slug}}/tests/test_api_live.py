@@ -1,6 +1,5 @@
 """The API as it runs in production: a process of its own, beside a broker and a worker."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,23 @@ from {{ cookiecutter.__package_slug }}.settings import BROKER_SCHEMES
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
-        yield service
-
-
-@pytest.fixture(scope="module")
-def api(service: Service) -> Iterator[Api]:
-    with running_api(service) as api:
-        yield api
-
-
 def submitted(api: Api) -> Any:
     return api.client.post("/api/hello/greet", json={"name": "Ada"})
 
 
-def test_a_job_that_is_submitted_over_http_is_done_by_a_worker(service: Service, api: Api) -> None:
-    answer = submitted(api)
+def test_a_job_that_is_submitted_over_http_is_done_by_a_worker(
+    service: Service, live_api: Api
+) -> None:
+    answer = submitted(live_api)
 
     assert answer.status_code == 202
     result: AsyncResult[str] = AsyncResult(answer.json()["id"], app=service.sender)
     assert service.value(result) == "Hello, Ada!"
 
 
-def test_the_service_is_seen_as_a_whole(service: Service, api: Api, tmp_path: Path) -> None:
+def test_the_service_is_seen_as_a_whole(service: Service, live_api: Api, tmp_path: Path) -> None:
     with service.busy(tmp_path):
-        seen = api.client.get("/api/service").json()
+        seen = live_api.client.get("/api/service").json()
 
     assert seen["queues"].keys() == {"default", "io", "cpu"}
     assert seen["dead_letters"] == 0

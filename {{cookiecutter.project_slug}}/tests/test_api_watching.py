@@ -8,16 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 from live_api import Api, running_api
-from live_service import TIMEOUT, Service, running_service, wait_until
+from live_service import TIMEOUT, Service, wait_until
 from test_api_events import watching
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -2,22 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from live_service import PACKAGE, Service, running_service, wait_until
+from live_service import PACKAGE, Service, wait_until
 
 from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS, Queue
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
-        yield service
 
 
 def listed(service: Service) -> list[dict[str, Any]]:

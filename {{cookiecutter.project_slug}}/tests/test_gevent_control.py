@@ -1,19 +1,12 @@
 """Remote control of the gevent pool: a running task is ended."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from celery.exceptions import TaskRevokedError
-from live_service import Service, running_service
+from live_service import Service
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
-        yield service
 
 
 def test_a_running_task_can_be_terminated(service: Service, tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """Redis as the result backend: beside the broker unless it is set, and emptied after a day."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from live_service import Service, running_service, sending_to, wait_until
+from live_service import Service, sending_to, wait_until
 
 from {{ cookiecutter.__package_slug }}.settings import load
 
@@ -44,12 +43,6 @@ def test_who_waits_for_a_result_soon_learns_that_redis_is_away() -> None:
     waited = time.monotonic() - started
 
     assert waited < 12
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
-        yield service
 
 
 @pytest.mark.live

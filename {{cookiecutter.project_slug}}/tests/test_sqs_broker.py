@@ -1,7 +1,7 @@
 """Amazon SQS as the broker: queues that were made beforehand, and nothing else."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,6 @@ def test_an_sqs_that_cannot_be_reached_ends_no_worker() -> None:
 
     # Kombu's word for it is a list where a dictionary should be.
     assert without_connection._on_messages_ready("url", Queue.DEFAULT, []) == 0
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as service, service.worker():
-        yield service
 
 
 @pytest.mark.live

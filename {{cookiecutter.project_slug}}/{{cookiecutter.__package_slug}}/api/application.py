@@ -30,8 +30,9 @@ from .board_store import BoardStore as ResultStore
 #{% if cookiecutter.__result_backend == "postgres" %}
 from .database_store import DatabaseStore as ResultStore
 #{% endif %}
+from .look import Look
 from .offered import offers
-from .publisher import Publisher
+from .publisher import Publisher, reach
 #{% if cookiecutter.__result_backend == "redis" %}
 from .redis_store import RedisStore as ResultStore
 #{% endif %}
@@ -53,8 +54,8 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     app.state.publisher = Publisher()
-    app.state.broker_probe = probes.BrokerProbe(app.state.publisher)
-    app.state.overview = service.Overview(app.state.publisher)
+    app.state.reached = Look(app.state.publisher, reach, probes.FRESH)
+    app.state.overview = Look(app.state.publisher, service.overview, service.FRESH)
     problems.connect(app)
 
     #{% if cookiecutter.task_engine == "celery" %}

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..settings import settings
 from .job import Seen, Submission
-from .store import CLAIM, KEPT, MOST, Claim, Mailbox, store_is_away
+from .store import CLAIM, KEPT, MOST, Claim, Mailbox, Watchers, store_is_away
 
 # Seconds between two looks.
 LOOK_EVERY = 0.2
@@ -69,9 +69,8 @@ class DatabaseStore:
             connect_args=BOUNDS.get(url.get_backend_name(), {}),
         )
         self._looking: asyncio.Task[None] | None = None
-        self._watched: dict[str, set[Mailbox]] = {}
+        self._watchers = Watchers()
         self._told: dict[str, Any] = {}
-        self._is_ending = False
         self._has_tables = False
 
     async def start(self) -> None:
@@ -85,10 +84,7 @@ class DatabaseStore:
         self._engine.dispose()
 
     def end_watching(self) -> None:
-        self._is_ending = True
-        for mailboxes in self._watched.values():
-            for mailbox in mailboxes:
-                mailbox.close()
+        self._watchers.end()
 
     async def remember(self, submission: Submission) -> None:
         def insert(connection: sa.Connection) -> None:
@@ -143,25 +139,20 @@ class DatabaseStore:
 
     @asynccontextmanager
     async def watch(self, job_id: str) -> AsyncIterator[Mailbox]:
-        mailbox = Mailbox()
-        self._watched.setdefault(job_id, set()).add(mailbox)
         try:
-            if self._is_ending:
-                mailbox.close()
-            else:
-                (seen,) = await self.seen([job_id])
-                mailbox.put(seen or Seen(None))
-            yield mailbox
+            with self._watchers.mailbox(job_id) as mailbox:
+                if not mailbox.is_closed:
+                    (seen,) = await self.seen([job_id])
+                    mailbox.put(seen or Seen(None))
+                yield mailbox
         finally:
-            self._watched[job_id].discard(mailbox)
-            if not self._watched[job_id]:
-                del self._watched[job_id]
+            if job_id not in self._watchers:
                 self._told.pop(job_id, None)
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            watched = list(self._watched)
+            watched = list(self._watchers.keys())
             for start in range(0, len(watched), BATCH):
                 # Who watches goes on waiting; the reason is in the log.
                 with suppress(Exception):
@@ -170,10 +161,9 @@ class DatabaseStore:
     def _deliver(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows:
             job_id = row["task_id"]
-            if self._told.get(job_id) != row and job_id in self._watched:
+            if self._told.get(job_id) != row and job_id in self._watchers:
                 self._told[job_id] = row
-                for mailbox in self._watched[job_id]:
-                    mailbox.put(_seen(row))
+                self._watchers.tell(job_id, _seen(row))
 
     async def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         return await self._run(

@@ -87,7 +87,10 @@ class Guard:
 
 
 class BodyLimit:
-    """Refuses a body that is too long, and never keeps more of it than is allowed."""
+    """Refuses a body that is too long, and never keeps more of it than is allowed.
+
+    Starlette's own refuses before the rest was read, and who sends it sees their connection break.
+    """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app, self._most = app, most

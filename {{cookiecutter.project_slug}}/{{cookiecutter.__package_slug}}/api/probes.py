@@ -1,49 +1,19 @@
 """Whether this process is alive, and whether it can do its work: cheap to ask."""
 
-import asyncio
 from http import HTTPStatus
-from time import monotonic
-from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from ..celery import app
-from ..queues import Queue
 from . import problems
-from .publisher import Publisher, connection
+from .look import Look
 
-# Seconds for which an answer of the broker counts.
+# Seconds for which an answer counts.
 FRESH = 1.0
 
 
 class Health(BaseModel):
     status: str
-
-
-class BrokerProbe:
-    """One look at the broker for all who ask at about the same time."""
-
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
-        self._look: asyncio.Task[None] | None = None
-        self._looked_at = float("-inf")
-
-    async def check(self) -> None:
-        """Raises HTTPException when the broker does not answer."""
-        if self._look is None or monotonic() - self._looked_at > FRESH:
-            self._looked_at = monotonic()
-            self._look = asyncio.create_task(self._publisher.run(_connect))
-        await asyncio.shield(self._look)
-
-
-def _connect() -> None:
-    queue: Any = app.amqp.queues[Queue.DEFAULT]
-    with connection() as made:
-        made.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-        with made.channel() as channel:
-            # Not every broker is asked something by a connection alone.
-            queue(channel).queue_declare()
 
 
 routes = APIRouter(tags=["health"])
@@ -57,7 +27,7 @@ async def alive() -> Health:
 
 @routes.get("/readyz", responses=problems.expected(HTTPStatus.SERVICE_UNAVAILABLE))
 async def ready(request: Request) -> Health:
-    """Whether it can take jobs: the broker answers."""
-    probe: BrokerProbe = request.app.state.broker_probe
-    await probe.check()
+    """Whether it can take jobs, too."""
+    reached: Look[None] = request.app.state.reached
+    await reached.answer()
     return Health(status="ready")

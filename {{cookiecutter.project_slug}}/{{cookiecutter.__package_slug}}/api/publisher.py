@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from ..broker import SENDING_OPTIONS
 from ..celery import app
+from ..queues import Queue
 from ..settings import settings
 
 Result = TypeVar("Result")
@@ -96,10 +97,23 @@ class Publisher:
                 place.set_result(None)
 
 
+def reach() -> None:
+    """Raises what its driver raises when the broker cannot be reached."""
+    queue: Any = app.amqp.queues[Queue.DEFAULT]
+    with connection() as made:
+        made.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        with made.channel() as channel:
+            # Not every broker is asked something by a connection alone.
+            queue(channel).queue_declare()
+
+
 def _told(call: Callable[[], Result]) -> Result:
     """The result. Raises OperationalError whatever the driver of the broker raises."""
-    driver = connection()
     try:
         return call()
-    except driver.connection_errors + driver.channel_errors as error:
-        raise OperationalError(str(error)) from error
+    except Exception as error:
+        # Only now, because to make one takes as long as much of what else sending does.
+        driver = connection()
+        if isinstance(error, driver.connection_errors + driver.channel_errors):
+            raise OperationalError(str(error)) from error
+        raise

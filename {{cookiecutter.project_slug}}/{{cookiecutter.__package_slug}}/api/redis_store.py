@@ -17,7 +17,7 @@ from ..celery import app
 from ..redis_leases import client_url
 from ..settings import settings
 from .job import Seen, Submission
-from .store import CLAIM, KEPT, MOST, Claim, Mailbox, store_is_away
+from .store import CLAIM, KEPT, MOST, Claim, Mailbox, Watchers, store_is_away
 
 # Seconds. Without one, a connection that died silently is waited on for ever.
 TIMEOUT = 2
@@ -50,9 +50,8 @@ class RedisStore:
         self._listener: Any = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
         self._connection: Any = None
         self._listening: asyncio.Task[None] | None = None
-        self._watched: dict[str, set[Mailbox]] = {}
+        self._watchers = Watchers()
         self._leaving: set[asyncio.Task[None]] = set()
-        self._is_ending = False
 
     async def start(self) -> None:
         self._listening = asyncio.create_task(self._listen())
@@ -67,10 +66,7 @@ class RedisStore:
         await self._client.connection_pool.disconnect()
 
     def end_watching(self) -> None:
-        self._is_ending = True
-        for mailboxes in self._watched.values():
-            for mailbox in mailboxes:
-                mailbox.close()
+        self._watchers.end()
 
     async def remember(self, submission: Submission) -> None:
         key = f"api-job-{submission.id}"
@@ -115,23 +111,18 @@ class RedisStore:
 
     @asynccontextmanager
     async def watch(self, job_id: str) -> AsyncIterator[Mailbox]:
-        mailbox = Mailbox()
         channel = _key(job_id)
-        is_first = channel not in self._watched
-        self._watched.setdefault(channel, set()).add(mailbox)
+        is_first = channel not in self._watchers
         try:
-            if self._is_ending:
-                mailbox.close()
-            elif is_first:
-                await self._command("SUBSCRIBE", channel)
-            else:
-                (seen,) = await self.seen([job_id])
-                mailbox.put(seen or Seen(None))
-            yield mailbox
+            with self._watchers.mailbox(channel) as mailbox:
+                if is_first:
+                    await self._command("SUBSCRIBE", channel)
+                elif not mailbox.is_closed:
+                    (seen,) = await self.seen([job_id])
+                    mailbox.put(seen or Seen(None))
+                yield mailbox
         finally:
-            self._watched[channel].discard(mailbox)
-            if not self._watched[channel]:
-                del self._watched[channel]
+            if channel not in self._watchers:
                 # Whoever hangs up is cancelled, and cannot wait for it.
                 leaving = asyncio.create_task(self._leave(channel))
                 self._leaving.add(leaving)
@@ -139,7 +130,7 @@ class RedisStore:
 
     async def _leave(self, channel: str) -> None:
         # Somebody may have come meanwhile.
-        if channel not in self._watched:
+        if channel not in self._watchers:
             await self._command("UNSUBSCRIBE", channel)
 
     async def _command(self, name: str, channel: str) -> None:
@@ -159,11 +150,11 @@ class RedisStore:
 
     async def _listen_to_one_connection(self) -> None:
         async with self._listener.pubsub() as listener:
-            watched = set(self._watched)
+            watched = self._watchers.keys()
             await listener.subscribe(NOTHING, *watched)
             self._connection = listener.connection
             try:
-                for channel in self._watched.keys() - watched:
+                for channel in self._watchers.keys() - watched:
                     await self._command("SUBSCRIBE", channel)
                 is_asked = False
                 while True:
@@ -179,7 +170,7 @@ class RedisStore:
                 self._connection = None
 
     async def _deliver(self, kind: str, channel: str, text: Any) -> None:
-        if kind == "subscribe" and channel in self._watched:
+        if kind == "subscribe" and channel in self._watchers:
             # From here on each change comes by itself. What was before has to be asked for.
             (text,) = await self._texts([channel])
             seen = Seen(text and json.loads(text))
@@ -187,8 +178,7 @@ class RedisStore:
             seen = Seen(json.loads(text))
         else:
             return
-        for mailbox in self._watched.get(channel, ()):
-            mailbox.put(seen)
+        self._watchers.tell(channel, seen)
 
     async def _set(self, key: str, text: str, seconds: float) -> bool:
         """Whether it was not there before."""

@@ -1,8 +1,6 @@
 """The service as a whole: what waits, who works, and what failed for good."""
 
-import asyncio
 from http import HTTPStatus
-from time import monotonic
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,7 +9,7 @@ from pydantic import BaseModel
 from ..broker import DEAD_LETTERS_QUEUE
 from ..celery import app
 from . import guard, problems
-from .publisher import Publisher
+from .look import Look
 
 # Seconds for which an answer counts: the broker is asked no more often, however many look.
 FRESH = 2.0
@@ -38,23 +36,8 @@ class Service(BaseModel):
     #{% endif %}
 
 
-class Overview:
-    """One look for all who ask at about the same time."""
-
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
-        self._look: asyncio.Task[Service] | None = None
-        self._looked_at = float("-inf")
-
-    async def service(self) -> Service:
-        """Raises HTTPException when the broker does not answer."""
-        if self._look is None or monotonic() - self._looked_at > FRESH:
-            self._looked_at = monotonic()
-            self._look = asyncio.create_task(self._publisher.run(_look))
-        return await asyncio.shield(self._look)
-
-
-def _look() -> Service:
+def overview() -> Service:
+    """Raises what the broker's driver raises when it does not answer."""
     connection: Any
     with app.producer_pool.acquire(block=True) as producer:
         connection = producer.connection
@@ -82,5 +65,5 @@ routes = APIRouter(tags=["service"], dependencies=guard.NEEDS_KEY, responses=gua
 @routes.get("/api/service", responses=problems.expected(HTTPStatus.SERVICE_UNAVAILABLE))
 async def service(request: Request) -> Service:
     """Queues, workers and dead letters, at most two seconds old."""
-    overview: Overview = request.app.state.overview
-    return await overview.service()
+    looked: Look[Service] = request.app.state.overview
+    return await looked.answer()

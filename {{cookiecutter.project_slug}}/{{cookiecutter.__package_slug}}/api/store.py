@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -49,25 +49,64 @@ class Mailbox:
     def __init__(self) -> None:
         self._news = asyncio.Event()
         self._seen: deque[Seen] = deque(maxlen=UNREAD)
-        self._is_closed = False
+        self.is_closed = False
 
     def put(self, seen: Seen) -> None:
         self._seen.append(seen)
         self._news.set()
 
     def close(self) -> None:
-        self._is_closed = True
+        self.is_closed = True
         self._news.set()
 
     async def next(self) -> Seen | None:
         """What is new; None at the end of the service."""
         await self._news.wait()
-        if self._is_closed:
+        if self.is_closed:
             return None
         seen = self._seen.popleft()
         if not self._seen:
             self._news.clear()
         return seen
+
+
+class Watchers:
+    """The mailboxes of all who watch, by what they watch."""
+
+    def __init__(self) -> None:
+        self._mailboxes: dict[str, set[Mailbox]] = {}
+        self._is_ending = False
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._mailboxes
+
+    def keys(self) -> set[str]:
+        return set(self._mailboxes)
+
+    @contextmanager
+    def mailbox(self, key: str) -> Iterator[Mailbox]:
+        """One more, which is closed already when the service ends."""
+        mailbox = Mailbox()
+        if self._is_ending:
+            mailbox.close()
+        self._mailboxes.setdefault(key, set()).add(mailbox)
+        try:
+            yield mailbox
+        finally:
+            self._mailboxes[key].discard(mailbox)
+            if not self._mailboxes[key]:
+                del self._mailboxes[key]
+
+    def tell(self, key: str, seen: Seen) -> None:
+        for mailbox in self._mailboxes.get(key, ()):
+            mailbox.put(seen)
+
+    def end(self) -> None:
+        """Close every mailbox, those that are opened later too."""
+        self._is_ending = True
+        for mailboxes in self._mailboxes.values():
+            for mailbox in mailboxes:
+                mailbox.close()
 
 
 class Store(Protocol):

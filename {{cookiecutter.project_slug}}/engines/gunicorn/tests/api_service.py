@@ -24,8 +24,9 @@ KEY = KEYS[0]
 MAX_BODY = 2000
 # Seconds for what takes no time.
 TIMEOUT = 10
-# What takes a job, and what it raises when it cannot.
+# What takes a job, what looks whether one could be taken, and what they raise when that is not so.
 SEND = (jobs, "submit")
+REACH = (jobs, "board")
 AWAY = sqlite3.OperationalError("away")
 
 running: list[BoardStore] = []
@@ -46,7 +47,7 @@ def retry() -> NoReturn:
 
 def is_watched() -> bool:
     """Whether anybody waits for news of a job."""
-    return running[-1].is_watched()
+    return bool(running[-1].watchers.keys())
 
 
 def forget_all() -> None:

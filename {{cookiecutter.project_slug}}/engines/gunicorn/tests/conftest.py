@@ -49,7 +49,7 @@ TIMEOUT = 10
 
 
 @pytest.fixture(scope="session")
-def worker() -> Iterator[None]:
+def running_worker() -> Iterator[None]:
     """Jobs run as they do in production: written down, and taken from a queue."""
     with pytest.MonkeyPatch.context() as patch:
         # What is to be tried again is due at once.
@@ -69,19 +69,19 @@ def worker() -> Iterator[None]:
 
 
 @pytest.fixture
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed is tried again at once."""
-    monkeypatch.setattr(Task, "pause", lambda task, retries: 0)
-
-
-@pytest.fixture
-def settled(worker: None) -> Iterator[None]:
-    """Jobs that a test submits and does not wait for would run in the next one."""
+def worker(running_worker: None) -> Iterator[None]:
+    """What a test submits and does not wait for ends before the next one begins."""
     yield
     deadline = time.monotonic() + TIMEOUT
     while any(board().waiting().values()) or board().running():
         assert time.monotonic() < deadline, "the jobs of this test do not end"
         time.sleep(0.01)
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setattr(Task, "pause", lambda task, retries: 0)
 
 
 @pytest.fixture(scope="session")

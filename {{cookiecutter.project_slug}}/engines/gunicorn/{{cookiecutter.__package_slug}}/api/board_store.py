@@ -14,7 +14,7 @@ from ..dirty.board import WATCHERS
 from ..dirty.jobs import board
 from .job import Seen, Submission
 from .publisher import jobs_are_away
-from .store import CLAIM, KEPT, MOST, Claim, Mailbox
+from .store import CLAIM, KEPT, MOST, Claim, Mailbox, Watchers
 
 # Seconds until the next look when nobody rings, and that lie between two looks at least.
 LOOK_EVERY = 1.0
@@ -29,9 +29,8 @@ class BoardStore:
     """What the API keeps is in the file of the jobs itself."""
 
     def __init__(self) -> None:
-        self._watched: dict[str, set[Mailbox]] = {}
+        self.watchers = Watchers()
         self._told: dict[str, Any] = {}
-        self._is_ending = False
         self._rung = asyncio.Event()
 
     async def start(self) -> None:
@@ -46,14 +45,8 @@ class BoardStore:
         with suppress(asyncio.CancelledError):
             await self._looking
 
-    def is_watched(self) -> bool:
-        return bool(self._watched)
-
     def end_watching(self) -> None:
-        self._is_ending = True
-        for mailboxes in self._watched.values():
-            for mailbox in mailboxes:
-                mailbox.close()
+        self.watchers.end()
 
     async def remember(self, submission: Submission) -> None:
         at = submission.submitted_at.timestamp()
@@ -84,19 +77,13 @@ class BoardStore:
 
     @asynccontextmanager
     async def watch(self, job_id: str) -> AsyncIterator[Mailbox]:
-        mailbox = Mailbox()
-        self._watched.setdefault(job_id, set()).add(mailbox)
         try:
-            if self._is_ending:
-                mailbox.close()
-            else:
+            with self.watchers.mailbox(job_id) as mailbox:
                 (seen,) = await self.seen([job_id])
                 mailbox.put(seen or Seen(None))
-            yield mailbox
+                yield mailbox
         finally:
-            self._watched[job_id].discard(mailbox)
-            if not self._watched[job_id]:
-                del self._watched[job_id]
+            if job_id not in self.watchers:
                 self._told.pop(job_id, None)
 
     def _hear(self) -> None:
@@ -108,7 +95,7 @@ class BoardStore:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._rung.wait(), LOOK_EVERY)
             self._rung.clear()
-            watched = list(self._watched)
+            watched = list(self.watchers.keys())
             for start in range(0, len(watched), BATCH):
                 # Who watches goes on waiting; the reason is in the log.
                 with suppress(Exception):
@@ -119,10 +106,9 @@ class BoardStore:
     def _deliver(self, rows: Mapping[str, sqlite3.Row]) -> None:
         for job_id, row in rows.items():
             state = row["state"], row["report"], row["result"]
-            if self._told.get(job_id) != state and job_id in self._watched:
+            if self._told.get(job_id) != state and job_id in self.watchers:
                 self._told[job_id] = state
-                for mailbox in self._watched[job_id]:
-                    mailbox.put(_seen(row))
+                self.watchers.tell(job_id, _seen(row))
 
     async def _run(self, work: Callable[[], Answer]) -> Answer:
         try:

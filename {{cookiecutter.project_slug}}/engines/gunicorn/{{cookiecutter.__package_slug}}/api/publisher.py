@@ -46,3 +46,8 @@ class Publisher:
         except sqlite3.Error as error:
             log.warning("the file of the jobs cannot be used", error=str(error))
             raise jobs_are_away() from None
+
+
+def reach() -> None:
+    """Raises sqlite3.Error when the file of the jobs cannot be used."""
+    jobs.board().waiting()

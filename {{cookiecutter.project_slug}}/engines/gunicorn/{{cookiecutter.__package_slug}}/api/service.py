@@ -1,8 +1,6 @@
 """The service as a whole: what waits, who works, and what failed for good."""
 
-import asyncio
 from http import HTTPStatus
-from time import monotonic
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -11,9 +9,9 @@ from ..dirty.bell import listening
 from ..dirty.jobs import board
 from ..queues import Queue
 from . import guard, problems
-from .publisher import Publisher
+from .look import Look
 
-# Seconds for which an answer counts: the broker is asked no more often, however many look.
+# Seconds for which an answer counts: the file is read no more often, however many look.
 FRESH = 2.0
 
 
@@ -24,29 +22,13 @@ class Worker(BaseModel):
 
 
 class Service(BaseModel):
-    # Name of a queue -> how many tasks wait there.
+    # Name of a queue -> how many jobs wait there.
     queues: dict[str, int]
     dead_letters: int
     workers: list[Worker]
 
 
-class Overview:
-    """One look for all who ask at about the same time."""
-
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
-        self._look: asyncio.Task[Service] | None = None
-        self._looked_at = float("-inf")
-
-    async def service(self) -> Service:
-        """Raises HTTPException when the broker does not answer."""
-        if self._look is None or monotonic() - self._looked_at > FRESH:
-            self._looked_at = monotonic()
-            self._look = asyncio.create_task(self._publisher.run(_look))
-        return await asyncio.shield(self._look)
-
-
-def _look() -> Service:
+def overview() -> Service:
     waiting, running = board().waiting(), board().running()
     workers = [
         Worker(name=f"{queue}-{pid}", active=running.get(pid, 0))
@@ -63,5 +45,5 @@ routes = APIRouter(tags=["service"], dependencies=guard.NEEDS_KEY, responses=gua
 @routes.get("/api/service", responses=problems.expected(HTTPStatus.SERVICE_UNAVAILABLE))
 async def service(request: Request) -> Service:
     """Queues, workers and dead letters, at most two seconds old."""
-    overview: Overview = request.app.state.overview
-    return await overview.service()
+    looked: Look[Service] = request.app.state.overview
+    return await looked.answer()
