@@ -8,8 +8,8 @@ import pytest
 from api_service import AWAY, REACH, SEND, task_names
 
 from {{ cookiecutter.__package_slug }} import tasks
-from {{ cookiecutter.__package_slug }}.api.offered import PATHS, offers
 from {{ cookiecutter.__package_slug }}.api.look import Look
+from {{ cookiecutter.__package_slug }}.api.offered import PATHS, offers
 from {{ cookiecutter.__package_slug }}.jobs import hello
 from {{ cookiecutter.__package_slug }}.queues import ROUTES
 

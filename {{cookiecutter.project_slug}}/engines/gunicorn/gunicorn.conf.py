@@ -5,6 +5,7 @@ from {{ cookiecutter.__package_slug }}.dirty.server import (  # noqa: F401
     dirty_worker_exit,
     dirty_worker_init,
     on_dirty_starting,
+    on_starting,
     post_fork,
 )
 from {{ cookiecutter.__package_slug }}.queues import PROCESSES
@@ -26,3 +27,5 @@ graceful_timeout = settings.shutdown_timeout + 4
 # Under one name a second service would take the first one's arbiter for a leftover.
 proc_name = f"{{ cookiecutter.project_slug }}-{settings.api_port}"
 control_socket_disable = True
+logger_class = f"{server.__name__}.Logger"
+loglevel = settings.log_level

@@ -88,6 +88,14 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 def api() -> Iterator[httpx2.Client]:
     with serving() as client:
         yield client
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests have measured."""
+    for report in terminalreporter.getreports("passed"):
+        if found := report.user_properties:
+            told = ", ".join(f"{name} {value}" for name, value in found)
+            terminalreporter.write_line(f"{report.head_line}: {told}")
 #{% if cookiecutter.include_examples %}
 
 

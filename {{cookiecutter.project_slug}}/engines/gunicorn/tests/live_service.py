@@ -51,6 +51,11 @@ class Live:
     board: Board
     folder: Path
 
+    @property
+    def log(self) -> Path:
+        """What it has written to standard error."""
+        return self.folder / "log"
+
     def submit(self, task: str, queue: Queue = Queue.DEFAULT, **arguments: Any) -> str:
         return self.board.submit(task, arguments, queue, 10_000)
 
@@ -85,6 +90,19 @@ class Live:
         found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
         return [pid for pid in found if _group(pid) == group]
 
+    def open_files(self) -> int:
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.processes())
+
+    def memory(self) -> int:
+        """Bytes that its processes do not share."""
+        kilobytes = [
+            int(line.split()[1])
+            for pid in self.processes()
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            if line.startswith("Private_")
+        ]
+        return 1024 * sum(kilobytes)
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(TIMEOUT)
@@ -103,12 +121,14 @@ def running(folder: Path, **changed: str) -> Iterator[Live]:
         "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")]),
         **changed,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", str(tests / "trial_gunicorn.py")],
-        cwd=tests.parent,
-        env=environment,
-        start_new_session=True,
-    )
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", str(tests / "trial_gunicorn.py")],
+            cwd=tests.parent,
+            env=environment,
+            stderr=log,
+            start_new_session=True,
+        )
     url, headers = f"http://127.0.0.1:{port}", {"X-API-Key": KEY}
     try:
         with httpx2.Client(
@@ -122,6 +142,8 @@ def running(folder: Path, **changed: str) -> Iterator[Live]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(TIMEOUT)
+        # Where pytest shows it when a test fails.
+        sys.stderr.write((folder / "log").read_text())
 
 
 def _parent(pid: int) -> int:

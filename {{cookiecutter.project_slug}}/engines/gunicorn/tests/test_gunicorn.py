@@ -1,19 +1,24 @@
 """The service as it runs: it starts, limits what runs, stops, and survives what is killed."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
-from live_service import KEY, TIMEOUT, Live, running, wait_until
+from live_service import TIMEOUT, Live, running, wait_until
 
 from {{ cookiecutter.__package_slug }}.queues import PROCESSES
+
+# So many that each thread of the service has something to do.
+CLIENTS = 20
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -89,33 +94,57 @@ def test_a_killed_arbiter_loses_no_job_and_leaves_no_orphan(live: Live, diary: P
     assert not before & set(live.workers())
 
 
-def test_watchers_miss_no_step(live: Live) -> None:
-    job = live.submit("trial.step", count=40)
-    with live.client.stream("GET", f"/api/jobs/{job}/events") as answer:
-        lines = [line for line in answer.iter_lines() if line.startswith("event: ")]
+def test_who_watches_sees_the_steps_of_their_own_job_alone(live: Live) -> None:
+    jobs = {live.submit("trial.step", count=count): count for count in range(20, 40)}
+    seen = {}
 
-    assert lines[-1] == "event: done"
+    def watch(job: str) -> None:
+        with live.client.stream("GET", f"/api/jobs/{job}/events") as answer:
+            seen[job] = [line for line in answer.iter_lines() if line]
+
+    watchers = [threading.Thread(target=watch, args=(job,)) for job in jobs]
+    for watcher in watchers:
+        watcher.start()
+    for watcher in watchers:
+        watcher.join(TIMEOUT)
+
+    for job, count in jobs.items():
+        told = [json.loads(line.removeprefix("data: ")) for line in seen[job] if "data: " in line]
+        # A step knows how many there are, and everything else whose it is.
+        assert {event["total"] for event in told if "total" in event} <= {count}
+        assert {event["id"] for event in told if "total" not in event} == {job}
+        assert told[-1]["result"] == count
 
 
-def test_many_requests_leave_no_file_open(live: Live) -> None:
+def greet(live: Live, count: int) -> None:
+    """Have so many people greeted, by several clients."""
+
     def ask(count: int) -> None:
-        with httpx2.Client(base_url=live.client.base_url, headers={"X-API-Key": KEY}) as client:
+        address, headers = live.client.base_url, live.client.headers
+        with httpx2.Client(base_url=address, headers=headers, timeout=TIMEOUT) as client:
             for _ in range(count):
-                assert client.get("/api/service").status_code == 200
+                answer = client.post("/api/hello/greet", json={"name": "Ada"})
+                assert answer.status_code == 202
 
-    def open_files() -> int:
-        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in live.processes())
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(ask, [count // CLIENTS] * CLIENTS))
+    wait_until(lambda: not any(live.board.waiting().values()), "the jobs to end")
 
-    ask(200)
-    before = open_files()
-    askers = [threading.Thread(target=ask, args=(200,)) for _ in range(4)]
-    for asker in askers:
-        asker.start()
-    for asker in askers:
-        asker.join(TIMEOUT)
 
-    # Threads that answer keep a connection to the file, and there are so many at most.
-    assert open_files() < before + 200
+def test_many_requests_leave_neither_files_open_nor_memory_taken(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    with running(tmp_path, LOG_LEVEL="WARNING") as live:
+        # Each thread that answers keeps a connection to the file.
+        greet(live, 2000)
+        files, memory = live.open_files(), live.memory()
+        greet(live, 10_000)
+        more = {"files": live.open_files() - files, "bytes": live.memory() - memory}
+
+    for name, figure in more.items():
+        record_property(f"more {name} after 10,000 requests", figure)
+    assert more["files"] <= 8
+    assert more["bytes"] < 16_000_000
 
 
 def test_what_runs_ends_before_the_service_does_and_the_rest_waits(
@@ -169,6 +198,23 @@ def test_a_killed_service_leaves_no_process(tmp_path: Path) -> None:
         os.kill(live.process.pid, signal.SIGKILL)
         live.process.wait(TIMEOUT)
         wait_until(lambda: not live.processes(), "the processes to end")
+
+
+def test_its_lines_and_gunicorns_have_one_form(live: Live) -> None:
+    live.ended(live.submit("trial.last", seconds=0, diary=str(live.folder / "line")))
+    lines = [json.loads(line) for line in live.log.read_text().splitlines()]
+
+    loggers = {line["logger"] for line in lines}
+    assert {"gunicorn.error", "{{ cookiecutter.__package_slug }}.dirty.consumer"} <= loggers
+    ended = next(line for line in lines if line["event"] == "task succeeded")
+    assert {"task", "task_id"} <= ended.keys()
+
+
+def test_it_says_once_what_it_cannot_do(live: Live) -> None:
+    said = [line for line in live.log.read_text().splitlines() if "no other host" in line]
+
+    assert len(said) == 1
+    assert str(live.folder / "jobs") in said[0]
 
 
 def test_without_a_key_it_does_not_start() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from gunicorn.dirty import set_dirty_socket_path
+from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gasgi import ASGIWorker
 
 from .. import logs
@@ -41,9 +42,29 @@ class HttpWorker(ASGIWorker):
         super().handle_exit_signal()
 
 
+class Logger(GunicornLogger):
+    """Leaves Gunicorn's lines to whatever writes all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        logs.configure()
+        for own in (self.error_log, self.access_log):
+            own.handlers.clear()
+            own.propagate = True
+
+
+def on_starting(server: Any) -> None:
+    # Whoever comes from a broker expects more, and would miss it late.
+    log.info(
+        "jobs are kept in a file of this host, so no other host may run them; "
+        "there are no workflows, and a job that runs cannot be cancelled",
+        folder=str(settings.jobs_dir.resolve()),
+        processes={str(queue): count for queue, count in PROCESSES.items()},
+    )
+
+
 def on_dirty_starting(arbiter: Any) -> None:
     """An arbiter begins, perhaps because the last one was killed, and its workers with it."""
-    logs.configure()
     # At a fixed place HTTP workers find the next arbiter, too.
     arbiter.socket_path = SOCKET
     os.environ["GUNICORN_DIRTY_SOCKET"] = SOCKET
