@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
@@ -21,22 +21,27 @@ from typing import Any
 TEMPLATE = Path(__file__).parent.parent
 # What both engines start for this job when there are no others.
 PROCESSES = 4
-ROUNDS = int(os.environ.get("ROUNDS", 7))
-TRIPS = int(os.environ.get("TRIPS", 200))
-JOBS = int(os.environ.get("JOBS", 2_000))
+ROUNDS = 7
+TRIPS = 200
+JOBS = 2_000
+# Seconds between two looks at a result. Celery is told by Redis, and has no use for it.
+INTERVAL = 0.001
 # Seconds that nothing here takes.
 TIMEOUT = 300
-ROWS = {
-    "round trip by HTTP, median, ms": ("http", statistics.median),
-    "round trip by HTTP, p99, ms": ("http", lambda times: statistics.quantiles(times, n=100)[-1]),
-    "round trip in Python, median, ms": ("python", statistics.median),
-    "round trip in Python, p99, ms": (
-        "python",
-        lambda times: statistics.quantiles(times, n=100)[-1],
-    ),
-    "jobs drained, 1/s": ("rate", statistics.median),
-    "CPU of a job by HTTP, ms": ("cpu_http", statistics.median),
-    "CPU of a job in Python, ms": ("cpu_python", statistics.median),
+# Title, figure, and which of a hundred parts of its values lies below what is printed.
+ROWS = [
+    ("round trip by HTTP, median, ms", "http", 50),
+    ("round trip by HTTP, p99, ms", "http", 99),
+    ("round trip in Python, median, ms", "python", 50),
+    ("round trip in Python, p99, ms", "python", 99),
+    ("jobs drained, 1/s", "rate", 50),
+    ("CPU of a job by HTTP, ms", "cpu_http", 50),
+    ("CPU of a job in Python, ms", "cpu_python", 50),
+]
+RATIOS = {
+    "gunicorn : celery": ("gunicorn", "celery"),
+    "gunicorn : pool": ("gunicorn", "pool"),
+    "celery : pool": ("celery", "pool"),
 }
 
 
@@ -49,6 +54,10 @@ class Engine:
     client: Any = None
 
 
+def get(sent: Any) -> Any:
+    return sent.get(timeout=TIMEOUT, interval=INTERVAL)
+
+
 @contextmanager
 def celery(folder: Path) -> Iterator[Engine]:
     live_service, live_api = import_module("live_service"), import_module("live_api")
@@ -57,11 +66,7 @@ def celery(folder: Path) -> Iterator[Engine]:
         service.worker(),
         live_api.running_api(service, API_RATE_LIMIT="100000/second") as api,
     ):
-        yield Engine(
-            lambda: service.send("hello.greet", "Ada"),
-            lambda sent: sent.get(timeout=TIMEOUT),
-            api.client,
-        )
+        yield Engine(lambda: service.send("hello.greet", "Ada"), get, api.client)
 
 
 @contextmanager
@@ -71,9 +76,7 @@ def gunicorn(folder: Path) -> Iterator[Engine]:
     greet = import_module("order_jobs.tasks.hello").greet
     assert import_module("order_jobs.queues").PROCESSES == {"default": PROCESSES}
     with import_module("live_service").running(folder, API_PROCESSES="1") as live:
-        yield Engine(
-            lambda: greet.delay("Ada"), lambda sent: sent.get(timeout=TIMEOUT), live.client
-        )
+        yield Engine(lambda: greet.delay("Ada"), get, live.client)
 
 
 @contextmanager
@@ -83,7 +86,7 @@ def pool(_: Path) -> Iterator[Engine]:
         yield Engine(lambda: executor.submit(greet, "Ada"), lambda sent: sent.result(TIMEOUT))
 
 
-CONTENDERS: list[Callable[[Path], AbstractContextManager[Engine]]] = [celery, gunicorn, pool]
+CONTENDERS = {"celery": celery, "gunicorn": gunicorn, "pool": pool}
 
 
 def cpu() -> tuple[float, float]:
@@ -135,8 +138,7 @@ def contend(name: str) -> None:
     with os.fdopen(os.dup(1), "w") as answers, tempfile.TemporaryDirectory() as folder:
         # What the service prints is no answer.
         os.dup2(2, 1)
-        (contender,) = [each for each in CONTENDERS if each.__name__ == name]
-        with contender(Path(folder)) as engine:
+        with CONTENDERS[name](Path(folder)) as engine:
             for _ in sys.stdin:
                 print(json.dumps(dict(measure(engine))), file=answers, flush=True)
 
@@ -148,6 +150,7 @@ def asked(name: str, project: Path) -> Iterator[Callable[[], dict[str, list[floa
     with log.open("w") as errors:
         process = subprocess.Popen(
             [project / ".venv/bin/python", __file__, name],
+            bufsize=0,
             cwd=project,
             env=os.environ | {"PYTHONPATH": f"{project}/tests"},
             stdin=subprocess.PIPE,
@@ -160,10 +163,9 @@ def asked(name: str, project: Path) -> Iterator[Callable[[], dict[str, list[floa
 
     def ask() -> dict[str, list[float]]:
         asks.write(b"\n")
-        asks.flush()
         line = answers.readline() if select.select([answers], [], [], TIMEOUT)[0] else b""
         if not line:
-            raise SystemExit(f"{name} says nothing:\n{log.read_text()[-3000:]}")
+            raise SystemExit(f"{name} does not answer:\n{log.read_text()[-3000:]}")
         return dict(json.loads(line))
 
     try:
@@ -171,7 +173,10 @@ def asked(name: str, project: Path) -> Iterator[Callable[[], dict[str, list[floa
     finally:
         # With nothing more to read it stops its service.
         asks.close()
-        process.wait(TIMEOUT)
+        try:
+            process.wait(TIMEOUT)
+        finally:
+            process.kill()
 
 
 def rendered(engine: str, folder: str) -> Path:
@@ -179,8 +184,8 @@ def rendered(engine: str, folder: str) -> Path:
     from cookiecutter.main import cookiecutter
 
     answers = {"task_engine": engine, "include_examples": False}
-    folder = f"{folder}/{engine}"
-    project = cookiecutter(str(TEMPLATE), no_input=True, output_dir=folder, extra_context=answers)
+    place = f"{folder}/{engine}"
+    project = cookiecutter(str(TEMPLATE), no_input=True, output_dir=place, extra_context=answers)
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     subprocess.run(["uv", "sync", "--quiet"], cwd=project, env=environment, check=True)
     return Path(project)
@@ -197,11 +202,13 @@ def main() -> None:
                 for figure, values in ask().items():
                     # The first round is there for whatever is done only once.
                     figures[name, figure] += values if number >= 0 else []
-    print(f"{'':34}{'celery':>10}{'gunicorn':>10}{'ratio':>8}{'pool':>10}")
-    for title, (figure, of) in ROWS.items():
-        one, other = of(figures["celery", figure]), of(figures["gunicorn", figure])
-        floor = f"{of(figures['pool', figure]):10.2f}" if figures["pool", figure] else ""
-        print(f"{title:34}{one:10.2f}{other:10.2f}{other / one:8.2f}{floor}")
+    print(f"{'':34}" + "".join(f"{title:>19}" for title in [*CONTENDERS, *RATIOS]))
+    for title, figure, part in ROWS:
+        there = {name: figures[name, figure] for name in CONTENDERS if figures[name, figure]}
+        of = {name: statistics.quantiles(values, n=100)[part - 1] for name, values in there.items()}
+        cells = [of.get(name) for name in CONTENDERS]
+        cells += [of[a] / of[b] if {a, b} <= of.keys() else None for a, b in RATIOS.values()]
+        print(f"{title:34}" + "".join(f"{cell:19.2f}" if cell else f"{'':19}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -248,6 +248,7 @@ ONLY_IF = {
         "compose.sqs.yaml",
         ".dockerignore",
         "docs/containers.md",
+        "tests/containers.py",
         "tests/test_stack.py",
     ],
     ("include_examples", (True,)): [

@@ -6,7 +6,6 @@ from {{ cookiecutter.__package_slug }}.dirty.server import (  # noqa: F401
     dirty_worker_init,
     on_dirty_starting,
     on_starting,
-    post_fork,
 )
 from {{ cookiecutter.__package_slug }}.queues import PROCESSES
 from {{ cookiecutter.__package_slug }}.settings import settings

@@ -165,5 +165,5 @@ async def _reload_on_change(plan: Plan, stopping: asyncio.Event) -> None:
     async for changes in awatch(PACKAGE, watch_filter=PythonFilter(), stop_event=stopping):
         changed = ", ".join(sorted(Path(path).name for _, path in changes))
         for service in plan.reloading:
-            service.say(f"restarts, because {changed} changed")
+            service.say(f"{changed} changed: restarting")
             await service.replace()

@@ -1,6 +1,5 @@
 """What the service reads from its environment, checked once at start."""
 
-import os
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -10,9 +9,6 @@ from typing import Any, Literal
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-# Bytes.
-LONGEST_JOBS_DIR = 70
 
 
 def _listed(text: str) -> list[str]:
@@ -85,14 +81,6 @@ class Settings(BaseSettings):
     @property
     def api_origins(self) -> list[str]:
         return _listed(self.api_allowed_origins)
-
-    @field_validator("jobs_dir")
-    @classmethod
-    def _sockets_fit_in(cls, folder: Path) -> Path:
-        # A system takes about a hundred bytes for the path of a socket, and there are some in it.
-        if len(os.fsencode(folder.resolve())) > LONGEST_JOBS_DIR:
-            raise ValueError(f"its whole path must have at most {LONGEST_JOBS_DIR} bytes")
-        return folder
 
     @field_validator("api_key")
     @classmethod

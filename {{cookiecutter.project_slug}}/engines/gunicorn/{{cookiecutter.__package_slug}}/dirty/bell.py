@@ -2,7 +2,7 @@
 
 import itertools
 import os
-import socket
+import select
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,54 +16,62 @@ class Bell:
     def __init__(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{name}.{os.getpid()}-{next(_numbers)}"
-        self._path.unlink(missing_ok=True)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(self._path))
+        # Who rings takes one that nobody hears for a leftover, so it is shown when it is open.
+        hidden = folder / f".{self._path.name}"
+        for path in (self._path, hidden):
+            path.unlink(missing_ok=True)
+        # Not a socket, whose path may have a hundred bytes at most.
+        os.mkfifo(hidden, 0o600)
+        self._heard = os.open(hidden, os.O_RDONLY | os.O_NONBLOCK)
+        # Without anybody who could ring it would be at its end, which sounds like ringing.
+        self._held = os.open(hidden, os.O_WRONLY | os.O_NONBLOCK)
+        hidden.rename(self._path)
+        self._poll = select.poll()
+        self._poll.register(self._heard, select.POLLIN)
 
     def fileno(self) -> int:
-        return self._socket.fileno()
+        return self._heard
 
     def wait(self, timeout: float) -> None:
         """Until somebody rings, or so many seconds."""
-        self._socket.settimeout(timeout)
-        with suppress(TimeoutError):
-            self._socket.recv(1)
+        self._poll.poll(timeout * 1000)
         self.hush()
 
     def hush(self) -> None:
         """However often it was rung, it was heard once."""
-        self._socket.setblocking(False)
         with suppress(BlockingIOError):
-            while True:
-                self._socket.recv(1)
+            while os.read(self._heard, 4096):
+                pass
 
     def close(self) -> None:
-        self._socket.close()
         self._path.unlink(missing_ok=True)
+        os.close(self._held)
+        os.close(self._heard)
 
 
 def ring(folder: Path, name: str) -> None:
     """Wake all who listen under this name. Waits for nobody."""
-    for listener in _listeners(folder, name):
-        # Who has not heard the last ring yet will look all the same.
-        with suppress(BlockingIOError, ConnectionRefusedError):
-            listener.send(b"!")
+    for _, bell in _open_bells(folder, name):
+        # Who has not heard so many rings yet will look all the same.
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(bell, b"!")
 
 
 def listening(folder: Path, name: str) -> list[int]:
     """The processes that do, under this name."""
-    paths = [str(listener.getpeername()) for listener in _listeners(folder, name)]
-    return sorted(int(path.rpartition(".")[2].partition("-")[0]) for path in paths)
+    names = [path.name for path, _ in _open_bells(folder, name)]
+    return sorted(int(name.rpartition(".")[2].partition("-")[0]) for name in names)
 
 
-def _listeners(folder: Path, name: str) -> Iterator[socket.socket]:
+def _open_bells(folder: Path, name: str) -> Iterator[tuple[Path, int]]:
     for path in folder.glob(f"{name}.*"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
-            connection.setblocking(False)
-            try:
-                connection.connect(str(path))
-            except (ConnectionRefusedError, FileNotFoundError):
-                # Who listened there was killed.
-                path.unlink(missing_ok=True)
-            else:
-                yield connection
+        try:
+            bell = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        # Who listened there has gone, or was killed.
+        except OSError:
+            path.unlink(missing_ok=True)
+            continue
+        try:
+            yield path, bell
+        finally:
+            os.close(bell)

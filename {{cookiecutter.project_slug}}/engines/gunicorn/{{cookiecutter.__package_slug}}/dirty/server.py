@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 import structlog
-from gunicorn.dirty import set_dirty_socket_path
 from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gasgi import ASGIWorker
 
@@ -31,7 +30,6 @@ KEPT = 24 * 60 * 60
 log = structlog.stdlib.get_logger()
 
 APPS = {app.queue: f"{workers.__name__}:{app.__name__}" for app in workers.Worker.__subclasses__()}
-SOCKET = str(settings.jobs_dir.resolve() / "arbiter.sock")
 
 
 class HttpWorker(ASGIWorker):
@@ -65,18 +63,11 @@ def on_starting(server: Any) -> None:
 
 def on_dirty_starting(arbiter: Any) -> None:
     """An arbiter begins, perhaps because the last one was killed, and its workers with it."""
-    # At a fixed place HTTP workers find the next arbiter, too.
-    arbiter.socket_path = SOCKET
-    os.environ["GUNICORN_DIRTY_SOCKET"] = SOCKET
     # One app for each process: by itself the arbiter would have the first process load them all.
     arbiter._pending_respawns = [
         [APPS[queue]] for queue, count in PROCESSES.items() for _ in range(count)
     ]
     board().give_back()
-
-
-def post_fork(server: Any, worker: Any) -> None:
-    set_dirty_socket_path(SOCKET)
 
 
 def dirty_worker_init(worker: Any) -> None:
