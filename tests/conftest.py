@@ -52,12 +52,14 @@ def selected(config: pytest.Config) -> list[Answers]:
     return rows[len(rows) * (number - 1) // parts : len(rows) * number // parts]
 
 
-def asked_for(session: pytest.Session, fixture: str) -> list[Answers]:
-    """The combinations that this run has tests of, which `-k` may make fewer."""
+def asked_for(session: pytest.Session, fixture: str, user: str = "") -> list[Answers]:
+    """The combinations that this run has tests of, or tests with this other fixture: by `-k` these
+    may be fewer."""
     found: dict[str, Answers] = {}
     for item in session.items:
+        assert isinstance(item, pytest.Function)
         parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        if fixture in parameters:
+        if fixture in parameters and (user or fixture) in item.fixturenames:
             found[label(parameters[fixture])] = parameters[fixture]
     return list(found.values())
 

@@ -176,7 +176,7 @@ def types(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[TypeChecks]:
     checks = TypeChecks(superset, tmp_path_factory.mktemp("types"))
-    checks.submit(render(answers) for answers in asked_for(request.session, "answers"))
+    checks.submit(render(answers) for answers in asked_for(request.session, "answers", "types"))
     yield checks
     checks.close()
 
