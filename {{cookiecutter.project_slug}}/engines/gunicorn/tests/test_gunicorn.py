@@ -59,6 +59,15 @@ def test_a_job_that_is_overdue_is_ended_and_its_process_with_it(live: Live) -> N
     assert "TimeLimitExceeded" in job["result"]
 
 
+def test_a_job_that_lets_no_other_thread_run_is_ended_too(live: Live) -> None:
+    job = live.submit("trial.hog")
+    wait_until(lambda: live.job(job)["pid"], "the job to begin")
+    process = live.job(job)["pid"]
+
+    assert "TimeLimitExceeded" in live.ended(job)["result"]
+    wait_until(lambda: process not in live.processes(), "the process to end")
+
+
 def test_a_job_may_tidy_up_at_its_soft_limit(live: Live) -> None:
     assert live.ended(live.submit("trial.tidy_up"))["result"] == '"tidied up"'
 

@@ -1,6 +1,7 @@
 """Tasks that do what tests need: they last, hang, die, or come too fast."""
 
 import os
+import re
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -25,6 +26,12 @@ def last(seconds: float, diary: str) -> str:
 @shared_task(name="trial.hang", time_limit=0.5)
 def hang() -> None:
     time.sleep(600)
+
+
+@shared_task(name="trial.hog", time_limit=0.5)
+def hog() -> None:
+    """Lets no other thread run, for longer than anybody lives."""
+    re.match("(a+)+$", "a" * 64 + "b")
 
 
 @shared_task(name="trial.tidy_up", soft_time_limit=0.2, time_limit=60)

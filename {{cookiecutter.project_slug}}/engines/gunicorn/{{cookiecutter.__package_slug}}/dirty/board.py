@@ -28,9 +28,10 @@ CREATE TABLE IF NOT EXISTS jobs (
     -- How often it failed and was tried again; and how often a worker was given it since then.
     retries INTEGER NOT NULL DEFAULT 0,
     deliveries INTEGER NOT NULL DEFAULT 0,
-    -- Of the delivery: only who holds it may say how it ended. And the process that does.
+    -- Of the delivery: only who holds it may say how it ended. Which process does, since when.
     claim TEXT,
     pid INTEGER,
+    began_at REAL,
     -- How far it is, and what came of it or why it failed.
     report TEXT,
     result TEXT,
@@ -80,7 +81,7 @@ IS_ANY_DUE = """
 SELECT 1 FROM jobs WHERE queue = ? AND state IN ('PENDING', 'RETRY') AND due_at <= ? LIMIT 1
 """
 TAKE = """
-UPDATE jobs SET state = 'STARTED', claim = ?, pid = ?, deliveries = deliveries + 1
+UPDATE jobs SET state = 'STARTED', claim = ?, pid = ?, began_at = ?, deliveries = deliveries + 1
 WHERE id = (
     SELECT id FROM jobs WHERE queue = ? AND state IN ('PENDING', 'RETRY') AND due_at <= ?
     ORDER BY due_at LIMIT 1
@@ -189,21 +190,24 @@ class Board:
         if not self._rows(IS_ANY_DUE, (queue, now)):
             return None
         with self._writing() as connection:
-            row = connection.execute(TAKE, (uuid4().hex, os.getpid(), queue, now)).fetchone()
+            values = (uuid4().hex, os.getpid(), now, queue, now)
+            row = connection.execute(TAKE, values).fetchone()
         if row is None:
             return None
         if row["expires_at"] is not None and row["expires_at"] < now:
             failure = {"exc_type": "Expired", "exc_message": ["nobody began it in time"]}
             self._end(row["id"], row["claim"], "REVOKED", json.dumps(failure))
             return self.take(queue)
-        return Delivery(
-            id=row["id"],
-            task=row["task"],
-            arguments=json.loads(row["arguments"]),
-            retries=row["retries"],
-            deliveries=row["deliveries"],
-            claim=row["claim"],
-        )
+        return _delivery(row)
+
+    def begin(self, delivery: Delivery) -> None:
+        """It was held until now, and runs from now on."""
+        self._write("UPDATE jobs SET began_at = ? WHERE claim = ?", (time.time(), delivery.claim))
+
+    def held(self) -> list[tuple[Delivery, int, float]]:
+        """What runs, in which process, and since when."""
+        rows = self._rows("SELECT * FROM jobs WHERE claim IS NOT NULL")
+        return [(_delivery(row), row["pid"], row["began_at"]) for row in rows]
 
     def report(self, delivery: Delivery, report: Mapping[str, Any]) -> None:
         """How far it is."""
@@ -353,6 +357,17 @@ class Board:
             self._local.connection, self._local.pid = connection, os.getpid()
         found: sqlite3.Connection = self._local.connection
         return found
+
+
+def _delivery(row: sqlite3.Row) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        task=row["task"],
+        arguments=json.loads(row["arguments"]),
+        retries=row["retries"],
+        deliveries=row["deliveries"],
+        claim=row["claim"],
+    )
 
 
 def is_final(job: sqlite3.Row) -> bool:

@@ -119,7 +119,9 @@ class Consumer(threading.Thread):
         elif delivery.deliveries > settings.max_deliveries:
             self._board.fail(delivery, WorkerLost(f"{delivery.deliveries - 1} times"))
         else:
-            self._wait_for_turn(task)
+            if task.rate_limit:
+                self._wait_for_turn(task.name, task.rate_limit)
+                self._board.begin(delivery)
             current.set(delivery)
             with structlog.contextvars.bound_contextvars(task=task.name, task_id=delivery.id):
                 self._run_job(delivery, task)
@@ -152,9 +154,8 @@ class Consumer(threading.Thread):
             log.info("task succeeded", seconds=round(time.monotonic() - began, 3))
             self._board.succeed(delivery, result)
 
-    def _wait_for_turn(self, task: Task[..., Any]) -> None:
-        if task.rate_limit:
-            count, _, unit = task.rate_limit.partition("/")
-            rate = parse(f"{count}/{ {'s': 'second', 'm': 'minute', 'h': 'hour'}[unit[0]] }")
-            while not self._rates.hit(rate, task.name):
-                time.sleep(rate.get_expiry() / rate.amount)
+    def _wait_for_turn(self, task: str, rate_limit: str) -> None:
+        count, _, unit = rate_limit.partition("/")
+        rate = parse(f"{count}/{ {'s': 'second', 'm': 'minute', 'h': 'hour'}[unit[0]] }")
+        while not self._rates.hit(rate, task):
+            time.sleep(rate.get_expiry() / rate.amount)

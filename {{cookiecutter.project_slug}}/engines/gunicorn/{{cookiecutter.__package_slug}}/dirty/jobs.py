@@ -68,6 +68,12 @@ def queue_of(task: str) -> Queue:
     )
 
 
+def time_limit(task: str) -> float:
+    """Seconds after which a job of it is ended."""
+    found = tasks().get(task)
+    return (found and found.time_limit) or settings.task_time_limit
+
+
 def submit(
     task: str,
     arguments: Mapping[str, Any],

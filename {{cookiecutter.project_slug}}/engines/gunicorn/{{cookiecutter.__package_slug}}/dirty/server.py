@@ -17,13 +17,16 @@ from ..queues import PROCESSES
 from ..schedule import SCHEDULE
 from ..settings import settings
 from . import workers
-from .jobs import board
+from .consumer import TimeLimitExceeded
+from .jobs import board, time_limit
 from .scheduler import submit_due
 
 # Seconds between two looks at what a process runs.
 LOOK_EVERY = 0.2
 # Seconds between two looks at what is due.
 TICK = 1.0
+# Seconds after which a process that has not ended a job at its limit is taken for stuck.
+STUCK_AFTER = 2.0
 # Seconds for which what has ended well is remembered.
 KEPT = 24 * 60 * 60
 
@@ -106,9 +109,14 @@ def _keep_order() -> None:
     """What any process may do, and one does at a time."""
     # The file may be locked for long, or its disk be full: the next look may do better.
     try:
-        for pid in board().running():
+        for delivery, pid, began_at in board().held():
             if not _is_alive(pid):
                 board().give_back(pid)
+            elif (ran := time.time() - began_at) > time_limit(delivery.task) + STUCK_AFTER:
+                # What lets no other thread run cannot be ended by one.
+                log.error("a job is stuck, and its process is killed", id=delivery.id)
+                board().fail(delivery, TimeLimitExceeded(f"{ran:.0f} s"))
+                os.kill(pid, signal.SIGKILL)
         submit_due(board(), SCHEDULE)
         minute = time.time() // 60 * 60
         if board().is_due("forget what is old", minute):
