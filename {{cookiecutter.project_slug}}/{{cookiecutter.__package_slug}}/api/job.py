@@ -18,7 +18,7 @@ class State(StrEnum):
 
 
 FINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED}
-# Celery's names. A task that it knows nothing of waits in its queue.
+# As they are stored. A job of which nothing is stored waits in its queue.
 STATES = {
     "PENDING": State.QUEUED,
     "RECEIVED": State.QUEUED,
@@ -76,7 +76,7 @@ class Submission(BaseModel):
 
 
 class Seen:
-    """What the result backend has of a job: Celery's own record, or nothing yet."""
+    """What is stored of a job, or nothing yet."""
 
     def __init__(self, record: Mapping[str, Any] | None) -> None:
         self._record = record or {"status": "PENDING", "result": None}

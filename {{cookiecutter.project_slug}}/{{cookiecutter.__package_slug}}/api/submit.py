@@ -172,7 +172,7 @@ async def _claimed(store: Store, key: str, job_id: str, fingerprint: str) -> Cla
 
 
 async def _remember(store: Store, submission: Submission) -> None:
-    # The broker has the job. To refuse it now would have the caller submit it twice.
+    # The job is accepted. To refuse it now would have the caller submit it twice.
     with suppress(HTTPException):
         await store.remember(submission)
 
