@@ -46,7 +46,8 @@ def start(answers: Answers, render: Render, superset: Superset, folder: Path) ->
         while not (found := re.search(r"its page: (http://\S+)/#key=(\S+)", "".join(said))):
             assert time.monotonic() < deadline, "`dev` did not print the address of the page"
             time.sleep(0.01)
-        yield Api(*found.groups(), str(answers["task_engine"]))
+        address, key = found.groups()
+        yield Api(address, key, str(answers["task_engine"]))
 
 
 @pytest.fixture(scope="module", params=OPTIONS["task_engine"])

@@ -36,7 +36,8 @@ def hang(started: str) -> None:
 
 def project(path: Path) -> Folder:
     # Its own: while this one is started again, another `dev` could take the port.
-    return Folder(path, copy_project(path, PROBE) | {"API_PORT": str(free_port())})
+    chosen = {"API_PORT": str(free_port()), "SHUTDOWN_TIMEOUT": "2"}
+    return Folder(path, copy_project(path, PROBE) | chosen)
 
 
 def greeting(folder: Folder, name: str) -> str:
