@@ -365,7 +365,7 @@ def main() -> None:
     print(
         f"\n{slug} is ready. Next:\n\n"
         f"    cd {slug}\n"
-        f"    uv run {slug} dev    # broker, worker and beat on this machine; Ctrl-C stops them\n"
+        f"    uv run {slug} dev    # the whole service on this machine; Ctrl-C stops it\n"
         "    uv run pytest\n"
     )
 

@@ -135,6 +135,25 @@ def test_old_jobs_and_the_oldest_dead_letters_are_forgotten(board: Board) -> Non
     assert board.jobs(ids).keys() == set(ids[2:])
 
 
+def test_however_many_came_too_late_the_next_one_is_taken(board: Board) -> None:
+    for _ in range(2000):
+        board.submit("hello.greet", {}, "default", 10_000, expires=-1)
+    waiting = board.submit("hello.greet", {}, "default", 10_000)
+
+    delivery = board.take("default")
+    assert delivery
+    assert delivery.id == waiting
+
+
+def test_what_is_postponed_does_not_count_as_given_out(board: Board) -> None:
+    board.submit("hello.greet", {}, "default", 10)
+    for _ in range(3):
+        delivery = board.take("default")
+        assert delivery
+        assert delivery.deliveries == 1
+        board.postpone(delivery, -1)
+
+
 def test_of_all_processes_one_has_a_run_of_the_schedule(board: Board) -> None:
     now = time.time()
     assert not board.is_due("daily", now - 60)

@@ -1,13 +1,15 @@
 """Each job is seen to its end: it succeeds, is tried again, or is kept as a dead letter."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from {{ cookiecutter.__package_slug }}.dirty.jobs import JobFailed, JobResult, board, tasks
-from {{ cookiecutter.__package_slug }}.dirty.task import Task
+from {{ cookiecutter.__package_slug }}.dirty.jobs import JobFailed, JobResult, board, queue_of, tasks
+from {{ cookiecutter.__package_slug }}.dirty.task import Task, shared_task
+from {{ cookiecutter.__package_slug }}.queues import PROCESSES
 from {{ cookiecutter.__package_slug }}.tasks.hello import greet
 
 # As it is without the fixture that leaves it out.
@@ -108,3 +110,25 @@ def test_pauses_grow_up_to_the_longest(retries: int, longest: float) -> None:
     pauses = [pause(task, retries) for _ in range(100)]
 
     assert all(0 <= pause <= longest for pause in pauses)
+
+
+def test_a_job_over_its_rate_waits_while_others_run(declare: Callable[..., None]) -> None:
+    begun: list[float] = []
+
+    def note(name: str) -> None:
+        begun.append(time.monotonic())
+
+    # A limit is for each process; here all are threads of one, with a limit each.
+    declare(note, rate_limit="1/s")
+    count = PROCESSES[queue_of(greet.name)] + 1
+    results = [greet.delay("Ada") for _ in range(count)]
+    for result in results:
+        result.get(timeout=10)
+
+    assert max(begun) - min(begun) > 0.5
+
+
+@pytest.mark.parametrize("rate", ["0/s", "ten/m", "1/day"])
+def test_a_rate_that_says_nothing_is_refused_when_it_is_declared(rate: str) -> None:
+    with pytest.raises(ValueError, match=f"rate_limit='{rate}' of trial.rate"):
+        shared_task(name="trial.rate", rate_limit=rate)(len)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from live_service import TIMEOUT, Live, running, wait_until
+from live_service import KEY, TIMEOUT, Live, running, wait_until
 
 from {{ cookiecutter.__package_slug }}.queues import PROCESSES, Queue
 
@@ -226,6 +226,20 @@ def test_it_says_once_what_it_cannot_do(live: Live) -> None:
 
     assert len(said) == 1
     assert str(live.folder / "jobs") in said[0]
+
+
+def test_a_second_service_with_the_same_jobs_does_not_start(live: Live) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn"],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"API_KEY": KEY, "JOBS_DIR": str(live.folder / "jobs"), "API_PORT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+    assert done.returncode != 0
+    assert "another service has it already" in done.stderr
 
 
 def test_without_a_key_it_does_not_start() -> None:

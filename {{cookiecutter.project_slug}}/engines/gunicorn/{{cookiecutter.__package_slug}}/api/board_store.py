@@ -18,7 +18,7 @@ from .store import CLAIM, KEPT, MOST, Claim, Mailbox, Watchers
 
 # Seconds until the next look when nobody rings, and that lie between two looks at least.
 LOOK_EVERY = 1.0
-PAUSE = 0.02
+PAUSE = 0.005
 # Jobs that are looked at in one statement.
 BATCH = 500
 

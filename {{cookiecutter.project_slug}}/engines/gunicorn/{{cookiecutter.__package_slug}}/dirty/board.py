@@ -93,6 +93,10 @@ UPDATE jobs SET state = 'RETRY', result = ?, due_at = ?, retries = retries + 1, 
     claim = NULL, pid = NULL
 WHERE id = ? AND claim = ?
 """
+POSTPONE = """
+UPDATE jobs SET state = 'PENDING', due_at = ?, deliveries = deliveries - 1, claim = NULL, pid = NULL
+WHERE id = ? AND claim = ?
+"""
 END = """
 UPDATE jobs SET state = ?, result = ?, ended_at = ?, claim = NULL, pid = NULL
 WHERE id = ? AND claim = ?
@@ -184,25 +188,27 @@ class Board:
         self._write("UPDATE jobs SET submitted_at = ? WHERE id = ?", (at, job_id))
 
     def take(self, queue: str) -> Delivery | None:
-        """The job that has waited longest, if any is due."""
+        """The job that has waited longest, if any is due and not too late."""
+        while (row := self._take(queue)) is not None:
+            if row["expires_at"] is None or row["expires_at"] >= time.time():
+                return _delivery(row)
+            failure = {"exc_type": "Expired", "exc_message": ["nobody began it in time"]}
+            self._end(row["id"], row["claim"], "REVOKED", json.dumps(failure))
+        return None
+
+    def _take(self, queue: str) -> sqlite3.Row | None:
         now = time.time()
         # Only to look is cheap, and holds up nobody.
         if not self._rows(IS_ANY_DUE, (queue, now)):
             return None
         with self._writing() as connection:
             values = (uuid4().hex, os.getpid(), now, queue, now)
-            row = connection.execute(TAKE, values).fetchone()
-        if row is None:
-            return None
-        if row["expires_at"] is not None and row["expires_at"] < now:
-            failure = {"exc_type": "Expired", "exc_message": ["nobody began it in time"]}
-            self._end(row["id"], row["claim"], "REVOKED", json.dumps(failure))
-            return self.take(queue)
-        return _delivery(row)
+            row: sqlite3.Row | None = connection.execute(TAKE, values).fetchone()
+        return row
 
-    def begin(self, delivery: Delivery) -> None:
-        """It was held until now, and runs from now on."""
-        self._write("UPDATE jobs SET began_at = ? WHERE claim = ?", (time.time(), delivery.claim))
+    def postpone(self, delivery: Delivery, delay: float) -> None:
+        """As if it had not been given out, and not before so many seconds from now."""
+        self._write(POSTPONE, (time.time() + delay, delivery.id, delivery.claim))
 
     def held(self) -> list[tuple[Delivery, int, float]]:
         """What runs, in which process, and since when."""
@@ -314,6 +320,10 @@ class Board:
     def is_due(self, name: str, at: float) -> bool:
         """Whether this run of the schedule is the caller's: true for one of all processes, and not
         for the run before the service was started for the first time."""
+        known = self._rows("SELECT due_at FROM schedule WHERE name = ?", (name,))
+        # Only to look is cheap, and holds up nobody.
+        if known and known[0]["due_at"] >= at:
+            return False
         if self._write(IS_DUE, (at, name, at)):
             return True
         self._write("INSERT OR IGNORE INTO schedule VALUES (?, ?)", (name, at))

@@ -25,6 +25,11 @@ LOOK_EVERY = 0.5
 # Seconds until the next look when the file cannot be read.
 TRY_AGAIN_AFTER = 1.0
 
+# As Celery abbreviates them; without any it is seconds.
+UNITS = {"": "second", "s": "second", "m": "minute", "h": "hour"}
+# Seconds, when a clock says that a job is due and another one that it is not.
+SHORTEST_PAUSE = 0.01
+
 # What runs in this thread.
 current: ContextVar[Delivery | None] = ContextVar("current", default=None)
 
@@ -107,10 +112,7 @@ class Consumer(threading.Thread):
                 os._exit(1)
             if task.soft_time_limit and ran > task.soft_time_limit and not self._is_interrupted:
                 self._is_interrupted = True
-                # Raised at the next step of Python code in that thread.
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self.ident or 0), ctypes.py_object(SoftTimeLimitExceeded)
-                )
+                _interrupt(self.ident, SoftTimeLimitExceeded)
 
     def _see_to(self, delivery: Delivery) -> None:
         task = self._tasks().get(delivery.task)
@@ -119,9 +121,9 @@ class Consumer(threading.Thread):
         elif delivery.deliveries > settings.max_deliveries:
             self._board.fail(delivery, WorkerLost(f"{delivery.deliveries - 1} times"))
         else:
-            if task.rate_limit:
-                self._wait_for_turn(task.name, task.rate_limit)
-                self._board.begin(delivery)
+            if (pause := self._until_turn(task)) > 0:
+                self._board.postpone(delivery, pause)
+                return
             current.set(delivery)
             with structlog.contextvars.bound_contextvars(task=task.name, task_id=delivery.id):
                 self._run_job(delivery, task)
@@ -138,6 +140,8 @@ class Consumer(threading.Thread):
             finally:
                 with self._lock:
                     self._running = None
+                    # Too late: what is left to do here is to write down the end.
+                    _interrupt(self.ident, None)
         except task.autoretry_for as error:
             if delivery.retries < task.max_retries:
                 pause = task.pause(delivery.retries)
@@ -154,8 +158,20 @@ class Consumer(threading.Thread):
             log.info("task succeeded", seconds=round(time.monotonic() - began, 3))
             self._board.succeed(delivery, result)
 
-    def _wait_for_turn(self, task: str, rate_limit: str) -> None:
-        count, _, unit = rate_limit.partition("/")
-        rate = parse(f"{count}/{ {'s': 'second', 'm': 'minute', 'h': 'hour'}[unit[0]] }")
-        while not self._rates.hit(rate, task):
-            time.sleep(rate.get_expiry() / rate.amount)
+    def _until_turn(self, task: Task[..., Any]) -> float:
+        """Seconds until a job of this task may begin here; 0 when this one may."""
+        if not task.rate_limit:
+            return 0
+        count, _, unit = task.rate_limit.partition("/")
+        rate = parse(f"{count}/{UNITS[unit]}")
+        if self._rates.hit(rate, task.name):
+            return 0
+        until, _ = self._rates.get_window_stats(rate, task.name)
+        return max(until - time.time(), SHORTEST_PAUSE)
+
+
+def _interrupt(thread: int | None, error: type[Exception] | None) -> None:
+    """Have it raised at the next step of Python code in this thread; None takes that back."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread or 0), ctypes.py_object(error) if error else None
+    )

@@ -3,16 +3,19 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from sqlite3 import Row
 from typing import Any
 
 from ..queues import ROUTES, Queue
 from ..settings import settings
-from .board import Board, is_final
+from .bell import Bell
+from .board import WATCHERS, Board, is_final
 from .task import TASKS, Task
 
 PACKAGE = __package__.rpartition(".")[0]
@@ -28,25 +31,31 @@ class JobResult:
 
     id: str
 
-    def get(self, timeout: float | None = None, interval: float = 0.05) -> Any:
-        """Wait for what the job returns.
+    def get(self, timeout: float | None = None, interval: float = 0.5) -> Any:
+        """Wait for what the job returns. Looks whenever something is written down, and after so
+        many seconds in any case.
 
         Raises:
             JobFailed: when it failed, or was cancelled.
+            LookupError: when nothing is known of it any more.
             TimeoutError: when it has not ended after so many seconds.
         """
         until = float("inf") if timeout is None else time.monotonic() + timeout
-        while True:
-            row = board().jobs([self.id]).get(self.id)
-            if row is not None and is_final(row):
-                break
-            if time.monotonic() > until:
-                raise TimeoutError(f"{self.id} has not ended after {timeout} s")
-            time.sleep(interval)
+        with closing(Bell(board().bells, WATCHERS)) as bell:
+            while not is_final(row := self._row()):
+                if (left := until - time.monotonic()) <= 0:
+                    raise TimeoutError(f"{self.id} has not ended after {timeout} s")
+                bell.wait(min(interval, left))
         found = json.loads(row["result"] or "null")
         if row["state"] != "SUCCESS":
             raise JobFailed(f"{row['state']}: {found}")
         return found
+
+    def _row(self) -> Row:
+        try:
+            return board().jobs([self.id])[self.id]
+        except KeyError:
+            raise LookupError(f"nothing is known of the job {self.id}") from None
 
 
 @cache

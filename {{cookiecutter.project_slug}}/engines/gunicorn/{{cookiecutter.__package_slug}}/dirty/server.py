@@ -1,5 +1,6 @@
 """What Gunicorn is told at each turn of its life: gunicorn.conf.py takes its hooks from here."""
 
+import fcntl
 import os
 import signal
 import sqlite3
@@ -55,6 +56,7 @@ class Logger(GunicornLogger):
 
 
 def on_starting(server: Any) -> None:
+    _be_the_only_one()
     # Whoever comes from a broker expects more, and would miss it late.
     log.info(
         "jobs are kept in a file of this host, so no other host may run them; "
@@ -62,6 +64,19 @@ def on_starting(server: Any) -> None:
         folder=str(settings.jobs_dir.resolve()),
         processes={str(queue): count for queue, count in PROCESSES.items()},
     )
+
+
+def _be_the_only_one() -> None:
+    """Raises SystemExit when another service has this folder, whose jobs each would take back."""
+    settings.jobs_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(settings.jobs_dir / "lock", os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit(f"JOBS_DIR={settings.jobs_dir}: another service has it already") from None
+    held = [lock]
+    # Those that outlive this process by a moment must not keep the next one from starting.
+    os.register_at_fork(after_in_child=lambda: os.close(held.pop()) if held else None)
 
 
 def on_dirty_starting(arbiter: Any) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -74,6 +75,8 @@ def shared_task(
     def declare(function: Callable[Parameters, Result]) -> Task[Parameters, Result]:
         if name in TASKS:
             raise ValueError(f"there are two tasks {name!r}")
+        if rate_limit and not re.fullmatch("[1-9][0-9]*(/[smh])?", rate_limit):
+            raise ValueError(f"rate_limit={rate_limit!r} of {name}: write 100/s, 10/m or 1/h")
         task = Task(
             name,
             function,
