@@ -24,8 +24,6 @@ PROCESSES = 4
 ROUNDS = 7
 TRIPS = 200
 JOBS = 2_000
-# Seconds between two looks at a result. Celery is told by Redis, and has no use for it.
-INTERVAL = 0.001
 # Seconds that nothing here takes.
 TIMEOUT = 300
 # Title, figure, and which of a hundred parts of its values lies below what is printed.
@@ -55,7 +53,7 @@ class Engine:
 
 
 def get(sent: Any) -> Any:
-    return sent.get(timeout=TIMEOUT, interval=INTERVAL)
+    return sent.get(timeout=TIMEOUT)
 
 
 @contextmanager

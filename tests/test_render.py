@@ -61,6 +61,7 @@ WIRING = {
     "docs/database.md",
     "docs/dead-letters.md",
     "docs/deployment.md",
+    "docs/engine.md",
     "docs/examples.md",
     "docs/once-only.md",
     "migrations/env.py",
