@@ -111,7 +111,7 @@ class Live:
 @contextmanager
 def running(folder: Path, **changed: str) -> Iterator[Live]:
     """The service until the end of the block, with its jobs in this folder."""
-    port = str(free_port())
+    port = changed.get("API_PORT") or str(free_port())
     tests = Path(__file__).parent
     environment = os.environ | {
         "API_KEY": KEY,
