@@ -21,7 +21,14 @@ from environments import OF_CONTAINERS, Superset, described, requirements
 RUNNER = Path(__file__).with_name("suite_runner.py")
 # What a test in a rendered project can read. Nothing else is there when it runs, so projects that
 # agree in these have the same outcome.
-READ_BY_TESTS = ("alembic.ini", "flowerconfig.py", "migrations", "pyproject.toml", "tests")
+READ_BY_TESTS = (
+    "alembic.ini",
+    "flowerconfig.py",
+    "gunicorn.conf.py",
+    "migrations",
+    "pyproject.toml",
+    "tests",
+)
 PLUGINS = ("-p", "pytest_timeout", "-p", "pytest_randomly")
 # Suites wait now and then, for a thread or a process, but with little patience.
 AT_ONCE = 2 * (os.cpu_count() or 1)
