@@ -85,8 +85,10 @@ def problems(answers: Mapping[str, Any]) -> Iterator[str]:
 def impossible(answers: Mapping[str, Any]) -> Iterator[str]:
     """Why answers that are good alone cannot be given together, a message for each reason.
 
-    The table is `_impossible` in cookiecutter.json.
+    The tables are `_impossible` in cookiecutter.json, and `_settled`: what an engine brings itself
+    cannot be answered wrongly.
     """
+    answers = {**answers, **answers["_settled"].get(answers["task_engine"], {})}
     for rule in answers["_impossible"]:
         together = {field: value for field, value in rule.items() if field != "because"}
         if all(answers[field] == value for field, value in together.items()):

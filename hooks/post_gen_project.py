@@ -10,6 +10,100 @@ from pathlib import Path
 
 PACKAGE = "{{ cookiecutter.__package_slug }}"
 
+# What an engine has in the place of the files of that name, or beside them.
+ENGINES = Path("engines")
+
+# What only Celery needs; another engine may have something else of that name.
+ONLY_CELERY = [
+    "docs/celery.md",
+    "docs/once-only.md",
+    "docs/outbox.md",
+    "migrations/versions/0002_outbox.py",
+    "migrations/versions/0003_leases.py",
+    "tests/chaos.py",
+    "tests/live_api.py",
+    "tests/live_service.py",
+    "tests/memory_store.py",
+    "tests/test_api_cancel.py",
+    "tests/test_api_live.py",
+    "tests/test_api_server.py",
+    "tests/test_api_store.py",
+    "tests/test_api_watching.py",
+    "tests/test_autoscale.py",
+    "tests/test_beat.py",
+    "tests/test_chaos.py",
+    "tests/test_consumer.py",
+    "tests/test_database_leases.py",
+    "tests/test_dead_letters.py",
+    "tests/test_dead_letters_command.py",
+    "tests/test_dev.py",
+    "tests/test_fire_and_forget.py",
+    "tests/test_flower.py",
+    "tests/test_gevent_control.py",
+    "tests/test_gevent_pool.py",
+    "tests/test_health.py",
+    "tests/test_large_chaos.py",
+    "tests/test_leaving.py",
+    "tests/test_live.py",
+    "tests/test_locks.py",
+    "tests/test_logs.py",
+    "tests/test_long_delays.py",
+    "tests/test_malformed_messages.py",
+    "tests/test_once_only.py",
+    "tests/test_one_process_poison.py",
+    "tests/test_one_process_pool.py",
+    "tests/test_outbox.py",
+    "tests/test_outbox_losses.py",
+    "tests/test_poison.py",
+    "tests/test_postgres_results.py",
+    "tests/test_prefork_chaos.py",
+    "tests/test_prefork_control.py",
+    "tests/test_prefork_poison.py",
+    "tests/test_prefork_pool.py",
+    "tests/test_progress.py",
+    "tests/test_rabbitmq_broker.py",
+    "tests/test_rabbitmq_chaos.py",
+    "tests/test_redis_broker.py",
+    "tests/test_redis_chaos.py",
+    "tests/test_redis_results.py",
+    "tests/test_redis_transport.py",
+    "tests/test_remote_control.py",
+    "tests/test_results_beside_broker.py",
+    "tests/test_results_chaos.py",
+    "tests/test_sending.py",
+    "tests/test_settings.py",
+    "tests/test_signs_of_life.py",
+    "tests/test_sqs_broker.py",
+    "tests/test_stack.py",
+    "tests/test_stopping.py",
+    "tests/test_tls.py",
+    "tests/test_watching.py",
+    "tests/test_wiring.py",
+    "tests/test_workflows.py",
+    "tests/unreliable_network.py",
+    f"{PACKAGE}/api/server.py",
+    f"{PACKAGE}/beat.py",
+    f"{PACKAGE}/broker.py",
+    f"{PACKAGE}/celery.py",
+    f"{PACKAGE}/consumer.py",
+    f"{PACKAGE}/database_leases.py",
+    f"{PACKAGE}/dead_letters.py",
+    f"{PACKAGE}/embedded_broker.py",
+    f"{PACKAGE}/health.py",
+    f"{PACKAGE}/leases.py",
+    f"{PACKAGE}/locks.py",
+    f"{PACKAGE}/once_only.py",
+    f"{PACKAGE}/outbox.py",
+    f"{PACKAGE}/outbox_cli.py",
+    f"{PACKAGE}/outbox_relay.py",
+    f"{PACKAGE}/outbox_worker.py",
+    f"{PACKAGE}/request.py",
+    f"{PACKAGE}/sending.py",
+    f"{PACKAGE}/stopping.py",
+    f"{PACKAGE}/tasks/failures.py",
+    f"{PACKAGE}/workflows.py",
+]
+
 # (option, values): paths that exist only for these answers. One that is listed twice needs both.
 ONLY_IF = {
     ("broker", ("redis",)): [
@@ -37,6 +131,7 @@ ONLY_IF = {
         "migrations/versions/0003_leases.py",
         "tests/test_database_leases.py",
     ],
+    ("broker", ("redis", "rabbitmq", "none")): [f"{PACKAGE}/api/cancel.py"],
     ("broker", ("redis", "rabbitmq")): [
         "tests/test_api_cancel.py",
         "tests/test_large_chaos.py",
@@ -58,19 +153,22 @@ ONLY_IF = {
         "tests/test_postgres_results.py",
     ],
     ("result_backend", ("redis", "postgres")): [
-        "tests/test_progress.py",
+        "tests/test_api_store.py",
+        "tests/test_api_watching.py",
+        "tests/test_api_cancel.py",
+        "tests/memory_store.py",
         "tests/test_results_chaos.py",
         "tests/test_watching.py",
+    ],
+    ("result_backend", ("redis", "postgres", "file")): [
+        f"{PACKAGE}/api/cancel.py",
         f"{PACKAGE}/api/events.py",
         f"{PACKAGE}/api/job.py",
         f"{PACKAGE}/api/jobs.py",
         f"{PACKAGE}/api/store.py",
-        "tests/memory_store.py",
         "tests/test_api_events.py",
         "tests/test_api_jobs.py",
-        "tests/test_api_store.py",
-        "tests/test_api_watching.py",
-        "tests/test_api_cancel.py",
+        "tests/test_progress.py",
     ],
     ("result_backend", ("postgres", "none")): [
         f"{PACKAGE}/database_leases.py",
@@ -108,6 +206,7 @@ ONLY_IF = {
         "tests/test_api_guard.py",
         "tests/test_api_jobs.py",
         "tests/test_api_live.py",
+        "tests/test_api_server.py",
         "tests/test_api_store.py",
         "tests/test_api_watching.py",
         "docs/api.md",
@@ -149,6 +248,7 @@ ONLY_IF = {
         "compose.sqs.yaml",
         ".dockerignore",
         "docs/containers.md",
+        "tests/containers.py",
         "tests/test_stack.py",
     ],
     ("include_examples", (True,)): [
@@ -191,6 +291,24 @@ IF_ANY = {
 }
 
 
+def effective(
+    answers: Mapping[str, object], settled: Mapping[str, Mapping[str, object]]
+) -> dict[str, object]:
+    """The answers, with what the engine brings in the place of those that do not matter to it."""
+    return {**answers, **settled[str(answers["task_engine"])]}
+
+
+def put_in_place(engine: str, left_out: set[Path]) -> None:
+    """Give the project the files of its engine that are wanted, and those of no other."""
+    own = ENGINES / engine
+    for path in [path for path in own.rglob("*") if path.is_file()]:
+        target = path.relative_to(own)
+        if not left_out & {target, *target.parents}:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    shutil.rmtree(ENGINES)
+
+
 def unwanted(answers: Mapping[str, object]) -> set[Path]:
     """The paths that these answers leave out."""
     found = [paths for (option, values), paths in ONLY_IF.items() if answers[option] not in values]
@@ -231,11 +349,13 @@ def write_secrets(file: Path, example: str) -> None:
 
 def main() -> None:
     answers = json.loads(r"""{{ cookiecutter | tojson }}""")
-    left_out = unwanted(answers)
+    left_out = unwanted(effective(answers, answers["_settled"]))
+    others = set() if answers["task_engine"] == "celery" else set(map(Path, ONLY_CELERY))
     # What lies in a folder that is left out goes with it.
-    for path in [path for path in left_out if not left_out & set(path.parents)]:
+    for path in [path for path in left_out | others if not left_out & set(path.parents)]:
         # A row that names a path that is gone must fail the render, so nothing is forgiven here.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    put_in_place(answers["task_engine"], left_out)
 
     if not is_kept(answers, Path.cwd()):
         return
@@ -245,7 +365,7 @@ def main() -> None:
     print(
         f"\n{slug} is ready. Next:\n\n"
         f"    cd {slug}\n"
-        f"    uv run {slug} dev    # broker, worker and beat on this machine; Ctrl-C stops them\n"
+        f"    uv run {slug} dev    # the whole service on this machine; Ctrl-C stops it\n"
         "    uv run pytest\n"
     )
 

@@ -23,19 +23,39 @@ CHOOSING = {name: values for name, values in OPTIONS.items() if name not in META
 
 def is_possible(answers: Mapping[str, str | bool]) -> bool:
     """Whether no rule of the template refuses what is answered so far."""
+    answers = {**answers, **_settled(answers)}
     return not any(
         all(answers.get(name) == value for name, value in rule.items() if name != "because")
         for rule in CONTEXT["_impossible"]
     )
 
 
+def is_repeated(answers: Mapping[str, str | bool]) -> bool:
+    """Whether it differs from another combination only in what its engine settles itself."""
+    return any(answers.get(name, first) != first for name, first in _firsts(_settled(answers)))
+
+
+def is_wanted(answers: Mapping[str, str | bool]) -> bool:
+    """Whether what is answered so far is in a combination that is tested."""
+    return is_possible(answers) and not is_repeated(answers)
+
+
+def _firsts(names: Iterable[str]) -> Iterator[tuple[str, str | bool]]:
+    return ((name, OPTIONS[name][0]) for name in names)
+
+
+def _settled(answers: Mapping[str, str | bool]) -> Mapping[str, str | bool]:
+    found: Mapping[str, str | bool] = CONTEXT["_settled"].get(answers.get("task_engine"), {})
+    return found
+
+
 def every() -> list[Answers]:
-    """All possible combinations of the options that choose files or code."""
+    """All possible combinations of the options that choose files or code, each project once."""
     turns = [itertools.cycle(OPTIONS[name]) for name in METADATA]
     return [
         dict(zip(METADATA, map(next, turns), strict=True)) | answers
         for answers in combined()
-        if is_possible(answers)
+        if is_wanted(answers)
     ]
 
 
@@ -83,7 +103,7 @@ def _choices(options: Iterable[str], strength: int) -> Iterator[Choice]:
         if set(METADATA) <= set(names):
             continue
         for values in itertools.product(*(OPTIONS[name] for name in names)):
-            if is_possible(dict(zip(names, values, strict=True))):
+            if is_wanted(dict(zip(names, values, strict=True))):
                 yield frozenset(zip(names, values, strict=True))
 
 
@@ -97,7 +117,7 @@ def _extend(wanted: set[Choice], is_lean: bool) -> Answers:
     row: Answers = dict(min(wanted, key=lambda choice: sorted(map(str, choice))))
     for name in sorted(OPTIONS.keys() - row.keys(), key=list(OPTIONS).index):
         best = max(
-            (value for value in OPTIONS[name] if is_possible(row | {name: value})),
+            (value for value in OPTIONS[name] if is_wanted(row | {name: value})),
             key=lambda value: (
                 len(_exercised(row | {name: value}, wanted)),
                 is_lean and value is False,

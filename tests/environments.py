@@ -23,6 +23,8 @@ from packaging.utils import canonicalize_name
 
 # Seconds after which an environment of a previous week is deleted.
 LONGEST_KEPT = 14 * 24 * 60 * 60
+# The tests of the containers: they import nothing of the project, and no other test imports them.
+OF_CONTAINERS = ("tests/containers.py", "tests/test_stack.py")
 CACHE = Path(__file__).parent.parent / ".cache"
 
 

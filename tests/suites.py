@@ -16,12 +16,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from environments import Superset, described, requirements
+from environments import OF_CONTAINERS, Superset, described, requirements
 
 RUNNER = Path(__file__).with_name("suite_runner.py")
 # What a test in a rendered project can read. Nothing else is there when it runs, so projects that
 # agree in these have the same outcome.
-READ_BY_TESTS = ("alembic.ini", "flowerconfig.py", "migrations", "pyproject.toml", "tests")
+READ_BY_TESTS = (
+    "alembic.ini",
+    "flowerconfig.py",
+    "gunicorn.conf.py",
+    "migrations",
+    "pyproject.toml",
+    "tests",
+)
 PLUGINS = ("-p", "pytest_timeout", "-p", "pytest_randomly")
 # Suites wait now and then, for a thread or a process, but with little patience.
 AT_ONCE = 2 * (os.cpu_count() or 1)
@@ -227,6 +234,6 @@ def _key(project: Path, files: dict[str, bytes], arguments: tuple[str, ...]) -> 
     options["markers"] = [line for line in options["markers"] if not line.startswith("stack:")]
     digest = hashlib.sha256(repr((arguments, settings)).encode())
     for name, content in files.items():
-        if name not in ("pyproject.toml", "tests/test_stack.py"):
+        if name not in ("pyproject.toml", *OF_CONTAINERS):
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from combinations import combined, every, label
+from combinations import combined, every, is_possible, is_repeated, label
 
 SUITE_TEST = "test_its_own_tests_pass"
 
@@ -31,8 +31,9 @@ class Tally:
         return report
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        possible = len(every())
+        possible, refused = len(every()), sum(not is_possible(row) for row in combined())
+        repeated = sum(is_possible(row) and is_repeated(row) for row in combined())
         terminalreporter.write_line(
-            f"combinations: {possible} possible, {sum(1 for _ in combined()) - possible} refused, "
+            f"combinations: {possible} possible, {refused} refused, {repeated} like another, "
             f"{len(self.rendered)} rendered, {len(self.run)} run, {len(self.failed)} failed"
         )

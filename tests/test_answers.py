@@ -87,7 +87,7 @@ def test_the_last_words_name_the_two_commands_to_type_next(command_line: Any) ->
 
     assert re.findall("^    .*", printed, re.MULTILINE) == [
         "    cd first-jobs",
-        "    uv run first-jobs dev    # broker, worker and beat on this machine; Ctrl-C stops them",
+        "    uv run first-jobs dev    # the whole service on this machine; Ctrl-C stops it",
         "    uv run pytest",
     ]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from combinations import TEMPLATE, Answers, Render, covering
+from combinations import OPTIONS, TEMPLATE, Answers, Render, covering
 from environments import Superset
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from test_documents import DEV_READY, Reader
@@ -28,6 +28,7 @@ class Api:
 
     address: str
     key: str
+    engine: str
 
     @property
     def page(self) -> str:
@@ -45,14 +46,19 @@ def start(answers: Answers, render: Render, superset: Superset, folder: Path) ->
         while not (found := re.search(r"its page: (http://\S+)/#key=(\S+)", "".join(said))):
             assert time.monotonic() < deadline, "`dev` did not print the address of the page"
             time.sleep(0.01)
-        yield Api(*found.groups())
+        address, key = found.groups()
+        yield Api(address, key, str(answers["task_engine"]))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=OPTIONS["task_engine"])
 def api(
-    render: Render, superset: Superset, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    render: Render,
+    superset: Superset,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Api]:
-    yield from start(DEFAULTS, render, superset, tmp_path_factory.mktemp("api"))
+    answers = DEFAULTS | {"task_engine": request.param}
+    yield from start(answers, render, superset, tmp_path_factory.mktemp("api"))
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +166,9 @@ def test_many_jobs_that_go_on_leave_the_page_free(page: Page) -> None:
     expect(page.locator("#list li").first).to_contain_text("Hello, Edith!")
 
 
-def test_the_service_is_seen(page: Page) -> None:
-    expect(page.locator("#figures div", has_text="workers").locator("dd")).to_have_text("1")
+def test_the_service_is_seen(page: Page, api: Api) -> None:
+    workers = {"celery": "1", "gunicorn": "10"}[api.engine]
+    expect(page.locator("#figures div", has_text="workers").locator("dd")).to_have_text(workers)
     expect(page.locator("#figures")).to_contain_text("waiting in default")
 
 
@@ -205,7 +212,7 @@ def test_it_can_be_used_without_a_mouse(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_light_and_dark(
-    page: Page, scheme: str, pytestconfig: pytest.Config
+    page: Page, api: Api, scheme: str, pytestconfig: pytest.Config
 ) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": 360, "height": 800})
@@ -218,7 +225,7 @@ def test_it_fits_a_phone_in_light_and_dark(
         "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
     )
     assert (brightness < 128) is (scheme == "dark")
-    if pytestconfig.getoption("--screenshot") and scheme == "light":
+    if pytestconfig.getoption("--screenshot") and (scheme, api.engine) == ("light", "celery"):
         page.set_viewport_size({"width": 900, "height": 1100})
         page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=TEMPLATE / "docs" / "page.png")

@@ -26,6 +26,7 @@ LASTING = {
     r"\bcelery .* worker\b": " ready.",
     r"\bcelery .* beat\b": "beat: Starting",
     r" outbox relay$": "the relay sends",
+    r" gunicorn$": "ASGI server listening",
 }
 TIMEOUT = 240
 
@@ -62,7 +63,8 @@ class Reader:
             self._python(block.text)
         elif block.language == "bash":
             self._bash(block.text)
-        else:
+        # Text is a drawing.
+        elif block.language != "text":
             pytest.fail(f"{block.document} has a block of {block.language}, which nobody runs")
 
     def _bash(self, text: str) -> None:
@@ -98,9 +100,11 @@ class Reader:
         if path.parent == self.project / "tests":
             return
         deadline = time.monotonic() + TIMEOUT
-        signs = [r"@\S+ ready\."]
-        if (self.project / "docs/api.md").exists():
-            signs.append(r"Uvicorn running")
+        signs = [r"ASGI server listening"]
+        if (self.project / "docs/celery.md").exists():
+            signs = [r"@\S+ ready\."]
+            if (self.project / "docs/api.md").exists():
+                signs.append(r"Uvicorn running")
         reloaded = [re.compile(rf"{path.name}.* changed: .*{sign}", re.DOTALL) for sign in signs]
         while not all(sign.search(self._said(seen)) for sign in reloaded):
             assert time.monotonic() < deadline, f"`dev` did not reload:\n{self._said(seen)}"
@@ -129,7 +133,7 @@ class Reader:
         printed: list[str] = []
         is_ready = threading.Event()
         process = subprocess.Popen(
-            command.split(),
+            ["bash", "-euo", "pipefail", "-c", command],
             cwd=self.project,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -203,8 +207,9 @@ def read(source: Path, folder: Path) -> None:
         covering()[0]
         | {"broker": "sqs", "result_backend": "redis", "worker_pool": "gevent"}
         | {"include_flower": False, "include_docker": False},
+        covering()[0] | {"task_engine": "gunicorn", "include_aiocache": True},
     ],
-    ids=["everything", "bare", "elsewhere"],
+    ids=["everything", "bare", "elsewhere", "without a broker"],
 )
 def test_every_block_works_as_typed(chosen: Answers, readings: dict[str, Future[None]]) -> None:
     readings[label(chosen)].result()

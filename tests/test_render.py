@@ -26,12 +26,22 @@ from combinations import (
     covering,
     every,
     is_possible,
+    is_repeated,
+    is_wanted,
     label,
 )
 from conftest import asked_for
 from environments import Superset, requirements
 from packaging.requirements import Requirement
-from post_gen_project import IF_ANY, ONLY_IF, PACKAGE, unwanted
+from post_gen_project import (
+    ENGINES,
+    IF_ANY,
+    ONLY_CELERY,
+    ONLY_IF,
+    PACKAGE,
+    effective,
+    unwanted,
+)
 from test_answers import parse_all
 from type_checks import TypeChecks
 
@@ -48,8 +58,10 @@ WIRING = {
     "docs/api.md",
     "docs/celery.md",
     "docs/containers.md",
+    "docs/database.md",
     "docs/dead-letters.md",
     "docs/deployment.md",
+    "docs/engine.md",
     "docs/examples.md",
     "docs/once-only.md",
     "migrations/env.py",
@@ -62,6 +74,7 @@ WIRING = {
     "tests/test_stack.py",
     "tests/test_workflows.py",
     f"{PACKAGE}/api/application.py",
+    f"{PACKAGE}/api/cancel.py",
     f"{PACKAGE}/api/job.py",
     f"{PACKAGE}/api/jobs.py",
     f"{PACKAGE}/api/offered.py",
@@ -72,8 +85,10 @@ WIRING = {
     f"{PACKAGE}/celery.py",
     f"{PACKAGE}/cli.py",
     f"{PACKAGE}/dev.py",
+    f"{PACKAGE}/dirty/workers.py",
     f"{PACKAGE}/gevent_pool.py",
     f"{PACKAGE}/leases.py",
+    f"{PACKAGE}/logs.py",
     f"{PACKAGE}/models.py",
     f"{PACKAGE}/progress.py",
     f"{PACKAGE}/queues.py",
@@ -82,20 +97,29 @@ WIRING = {
     f"{PACKAGE}/stopping.py",
     f"{PACKAGE}/workflows.py",
 }
+# By one line each: which engine's decorator it is.
+TASKS = SOURCE / "{{cookiecutter.__package_slug}}" / "tasks"
+WIRING |= {f"{PACKAGE}/tasks/{path.name}" for path in TASKS.glob("*.py")}
 # The other file with a tag: it chooses the licence's text.
 INCLUDES = {"LICENSE"}
-# Where other brokers and result backends are named, for whoever thinks of changing to one.
-COMPARISONS = {"docs/celery.md"}
+# Where other engines, brokers and result backends are named, for whoever thinks of changing to one.
+COMPARISONS = {"docs/celery.md", "docs/engine.md"}
 
 
 RESULTS: list[tuple[str, str | bool]] = [
     ("result_backend", "redis"),
     ("result_backend", "postgres"),
+    ("result_backend", "file"),
 ]
 REDIS: list[tuple[str, str | bool]] = [("broker", "redis"), ("result_backend", "redis")]
 # Words that no file may hold, and the package that no project may declare, without one of these
 # answers.
 TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
+    r"kombu|(from|import|-A) celery|celery_(broker|result)|\bbeat\b": (
+        "celery",
+        [("task_engine", "celery")],
+    ),
+    "gunicorn|dirty|board": ("gunicorn", [("task_engine", "gunicorn")]),
     "unacked": ("packaging", [("broker", "redis")]),
     "rediss://": (None, REDIS),
     "rabbitmq|quorum": (None, [("broker", "rabbitmq")]),
@@ -159,9 +183,14 @@ def types(
 
 
 def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
-    left_out = unwanted(answers)
+    own = f"{ENGINES}/{answers['task_engine']}/"
+    common = {path for path in template_files() if Path(path).parts[0] != ENGINES.name}
+    if answers["task_engine"] != "celery":
+        common -= set(ONLY_CELERY)
+    brought = {path.removeprefix(own) for path in template_files() if path.startswith(own)}
+    left_out = unwanted(effective(answers, CONTEXT["_settled"]))
     expected = {
-        path for path in template_files() if not left_out & {Path(path), *Path(path).parents}
+        path for path in common | brought if not left_out & {Path(path), *Path(path).parents}
     }
 
     if answers["include_docker"]:
@@ -173,10 +202,11 @@ def test_only_the_chosen_files_exist(project: Path, answers: Answers) -> None:
 @pytest.fixture
 def absent(answers: Answers) -> list[str]:
     """The traces of options that are off."""
+    known = effective(answers, CONTEXT["_settled"])
     return [
         words
         for words, (_, choices) in TRACES.items()
-        if not any(answers[option] == value for option, value in choices)
+        if not any(known[option] == value for option, value in choices)
     ]
 
 
@@ -209,8 +239,9 @@ def test_every_option_has_its_traces() -> None:
     told = {choice for _, choices in TRACES.values() for choice in choices}
     # Each value but the one that brings nothing.
     nothing = {("result_backend", "none"), ("worker_pool", "prefork"), ("worker_pool", "threads")}
+    settled = {choice for own in CONTEXT["_settled"].values() for choice in own.items()}
 
-    assert told | nothing == {
+    assert (told | nothing) - settled == {
         (name, value) for name, values in CHOOSING.items() for value in values if value is not False
     }
 
@@ -304,6 +335,7 @@ def test_fast_bakes_have_the_bytes_of_plain_ones(render: Render, tmp_path: Path)
 
 def test_every_pruned_path_exists_in_the_template() -> None:
     paths = {path for paths in (*ONLY_IF.values(), *IF_ANY.values()) for path in paths}
+    paths |= set(ONLY_CELERY)
     folders = {str(parent) for path in template_files() for parent in Path(path).parents}
 
     assert paths - template_files() - folders == set()
@@ -311,7 +343,8 @@ def test_every_pruned_path_exists_in_the_template() -> None:
 
 def test_every_prune_rule_names_an_answer_that_can_be_given() -> None:
     for option, values in ONLY_IF:
-        assert set(values) < set(OPTIONS[option])
+        settled = {own[option] for own in CONTEXT["_settled"].values() if option in own}
+        assert set(values) < {*OPTIONS[option], *settled}
     for option, value in itertools.chain(*IF_ANY):
         assert value in OPTIONS[option]
 
@@ -337,7 +370,8 @@ def test_conditions_are_simple_and_in_wiring_files_only(path: str) -> None:
             continue
         block = BLOCK.match(line)
         assert block, f"a condition is a line of its own: {line}"
-        assert path in (INCLUDES if block[1] == "include" else WIRING), line
+        kind = path.removeprefix(f"{ENGINES}/gunicorn/")
+        assert kind in (INCLUDES if block[1] == "include" else WIRING), line
         depth += {"if": 1, "endif": -1}.get(block[1], 0)
         assert block[1] in ("if", "endif", "include"), f"a second condition instead: {line}"
         assert 0 <= depth <= 1, f"conditions do not nest: {line}"
@@ -359,10 +393,12 @@ def test_the_application_is_read_in_one_go(render: Render) -> None:
 
 
 def test_every_combination_is_counted() -> None:
-    possible, refused = len(every()), sum(not is_possible(answers) for answers in combined())
+    refused = sum(not is_possible(answers) for answers in combined())
+    repeated = sum(is_possible(answers) and is_repeated(answers) for answers in combined())
 
-    assert possible + refused == math.prod(len(values) for values in CHOOSING.values())
-    assert len({label(answers) for answers in every()}) == possible
+    combinations = math.prod(len(values) for values in CHOOSING.values())
+    assert len(every()) + refused + repeated == combinations
+    assert len({label(answers) for answers in every()}) == len(every())
 
 
 def test_combinations_that_are_impossible_are_refused_with_the_reason(fast_cookies: Any) -> None:
@@ -372,6 +408,18 @@ def test_combinations_that_are_impossible_are_refused_with_the_reason(fast_cooki
             assert any(rule["because"] in refusal for rule in CONTEXT["_impossible"]), answers
 
 
+def test_what_an_engine_settles_itself_may_be_answered_as_one_likes(render: Render) -> None:
+    for engine, settled in CONTEXT["_settled"].items():
+        answers: Answers = covering()[0] | {"task_engine": engine}
+        for name in settled:
+            for value in OPTIONS[name]:
+                other = render(answers | {name: value})
+                assert files(other) == files(render(answers))
+                for path in files(other) - {".env"}:
+                    same = (render(answers) / path).read_bytes()
+                    assert (other / path).read_bytes() == same, f"{path} with {name}={value}"
+
+
 def test_a_few_combinations_cover_all_pairs() -> None:
     few = covering(2)
     for first, second in itertools.combinations(OPTIONS, 2):
@@ -379,7 +427,7 @@ def test_a_few_combinations_cover_all_pairs() -> None:
             continue
         pairs = itertools.product(OPTIONS[first], OPTIONS[second])
         possible = {
-            pair for pair in pairs if is_possible(dict(zip((first, second), pair, strict=True)))
+            pair for pair in pairs if is_wanted(dict(zip((first, second), pair, strict=True)))
         }
 
         assert {(answers[first], answers[second]) for answers in few} == possible

@@ -95,7 +95,7 @@ def test_the_options_page_tells_what_is_refused_and_why() -> None:
     refused = []
     for rule in CONTEXT["_impossible"]:
         pair = [
-            f"`{field}={'yes' if value is True else value}`"
+            f"`{field}={ {True: 'yes', False: 'no'}.get(value, value) }`"
             for field, value in rule.items()
             if field != "because"
         ]

@@ -7,6 +7,7 @@ import pytest
 from combinations import Answers, Render, covering, label
 from conftest import Outcomes, asked_for
 from live_rows import HANGS_ON, LIVE, choices, having, left_out
+from suite_runner import LONGEST
 from suites import Outcome, Suites
 
 
@@ -19,16 +20,18 @@ def outcomes(request: pytest.FixtureRequest, render: Render, suites: Suites) -> 
     }
 
 
+@pytest.mark.timeout(LONGEST + 200)
 def test_its_own_tests_pass(answers: Answers, outcomes: Outcomes) -> None:
     passes(outcomes[label(answers)])
 
 
+@pytest.mark.timeout(LONGEST + 200)
 def test_its_tests_with_real_processes_pass(live_answers: Answers, live_outcomes: Outcomes) -> None:
     passes(live_outcomes[label(live_answers)])
 
 
 def passes(outcome: Future[Outcome]) -> None:
-    if problem := outcome.result(timeout=600).problem():
+    if problem := outcome.result(timeout=LONGEST + 100).problem():
         pytest.fail(problem, pytrace=False)
 
 

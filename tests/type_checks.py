@@ -12,12 +12,10 @@ from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 
-from environments import Superset, described
+from environments import OF_CONTAINERS, Superset, described
 
 # More take no less time each, only more memory, and the first result is long in coming.
 AT_ONCE = 30
-# The tests of the containers: they import nothing of the project, and nothing imports them.
-STACK = "tests/test_stack.py"
 IMPORT = re.compile(r"^( *)(?:from (\w+)(?=[. ])|import (\w+)$)", re.MULTILINE)
 
 
@@ -56,7 +54,7 @@ class TypeChecks:
                 trees = {
                     f"tree{next(self._numbers)}": same[one] for one in digests[start : start + size]
                 }
-                firsts = {name: max(alike, key=_has_stack) for name, alike in trees.items()}
+                firsts = {name: max(alike, key=_has_containers) for name, alike in trees.items()}
                 run = self._executor.submit(self._run, firsts)
                 for name, alike in trees.items():
                     self._runs |= dict.fromkeys(alike, (run, name))
@@ -95,13 +93,13 @@ class TypeChecks:
         return told
 
 
-def _has_stack(project: Path) -> bool:
-    return (project / STACK).exists()
+def _has_containers(project: Path) -> bool:
+    return any((project / path).exists() for path in OF_CONTAINERS)
 
 
 def _digest(project: Path, settings: str) -> str:
     digest = hashlib.sha256(settings.encode())
-    for path in sorted({*project.rglob("*.py")} - {project / STACK}):
+    for path in sorted({*project.rglob("*.py")} - {project / path for path in OF_CONTAINERS}):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(project)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -10,11 +10,11 @@ from {{ cookiecutter.__package_slug }}.models import Base
 
 
 def migrate(connection: Connection) -> None:
-    #{% if cookiecutter.result_backend != "postgres" %}
+    #{% if cookiecutter.__result_backend != "postgres" %}
     # SQLite cannot alter a column in place; batches copy the table instead.
     context.configure(connection, target_metadata=Base.metadata, render_as_batch=True)
     #{% endif %}
-    #{% if cookiecutter.result_backend == "postgres" %}
+    #{% if cookiecutter.__result_backend == "postgres" %}
     context.configure(
         connection,
         target_metadata=Base.metadata,

@@ -50,30 +50,30 @@ from live_api import Api, running_api
 #{% endif %}
 from live_service import Service, running_service, wait_until
 
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_examples %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import redis_leases, storage
 #{% endif %}
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] and not cookiecutter.include_examples %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] and not cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import redis_leases
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import database, storage
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy and not cookiecutter.include_examples %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_sqlalchemy and not cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import database
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and not cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and not cookiecutter.include_sqlalchemy and cookiecutter.include_examples %}
 from {{ cookiecutter.__package_slug }} import storage
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.broker import DEAD_LETTERS_QUEUE
 from {{ cookiecutter.__package_slug }}.celery import app
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_sqlalchemy %}
 from {{ cookiecutter.__package_slug }}.run_async import run_async
 #{% endif %}
-#{% if cookiecutter.include_examples or cookiecutter.include_sqlalchemy or "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% if cookiecutter.include_examples or cookiecutter.include_sqlalchemy or "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 from {{ cookiecutter.__package_slug }}.settings import Settings
 #{% endif %}
 
@@ -164,6 +164,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once: Celery's shortest pause is a second."""
+    monkeypatch.setattr("celery.app.autoretry.get_exponential_backoff_interval", lambda **_: 0)
+
+
+@pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The shared folder of the example jobs, empty at first."""
     monkeypatch.setattr(storage, "settings", Settings(_env_file=None, data_dir=tmp_path))
@@ -180,7 +186,7 @@ def migrated() -> Iterator[Config]:
     yield config
     command.downgrade(config, "base")
 #{% endif %}
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +200,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         redis_leases.client().close()
         redis_leases.client.cache_clear()
 #{% endif %}
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] and cookiecutter.include_sqlalchemy %}
+#{% if "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] and cookiecutter.include_sqlalchemy %}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-#{% if cookiecutter.broker == "sqs" %}
+#{% if cookiecutter.__broker == "sqs" %}
 import socket
 #{% endif %}
 import subprocess
@@ -14,36 +14,36 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-#{% if cookiecutter.include_sqlalchemy and cookiecutter.broker == "redis" %}
+#{% if cookiecutter.include_sqlalchemy and cookiecutter.__broker == "redis" %}
 from urllib.parse import urlsplit
 #{% endif %}
 
-#{% if cookiecutter.broker == "sqs" %}
+#{% if cookiecutter.__broker == "sqs" %}
 import boto3
 #{% endif %}
 import pytest
-#{% if cookiecutter.include_sqlalchemy and cookiecutter.broker == "redis" %}
+#{% if cookiecutter.include_sqlalchemy and cookiecutter.__broker == "redis" %}
 import redis
 #{% endif %}
 from celery import Celery
 from celery.result import AsyncResult
-#{% if cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__broker == "rabbitmq" %}
 from kombu import Connection
 #{% endif %}
 
-#{% if cookiecutter.broker == "sqs" or (cookiecutter.include_sqlalchemy and cookiecutter.broker == "redis") %}
+#{% if cookiecutter.__broker == "sqs" or (cookiecutter.include_sqlalchemy and cookiecutter.__broker == "redis") %}
 from {{ cookiecutter.__package_slug }} import embedded_broker
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.broker import DEAD_LETTERS_QUEUE, TRANSPORT_OPTIONS
 from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.dead_letters import opened
-#{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
 #{% endif %}
-#{% if cookiecutter.broker != "sqs" %}
+#{% if cookiecutter.__broker != "sqs" %}
 from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS
 #{% endif %}
-#{% if cookiecutter.broker == "sqs" %}
+#{% if cookiecutter.__broker == "sqs" %}
 from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS, Queue
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.settings import Settings
@@ -56,7 +56,7 @@ WORKER = "probed@localhost"
 TIMEOUT = 60
 # Celery would wait as long for more answers than the one there is.
 ONE_WORKER = ("--timeout", str(TIMEOUT), "--destination", WORKER)
-#{% if cookiecutter.broker == "sqs" %}
+#{% if cookiecutter.__broker == "sqs" %}
 # The shortest SHUTDOWN_TIMEOUT: a request for messages that is still open, for up to ten seconds,
 # would take again what a worker gives back.
 SHORTEST_STOP = "12"
@@ -64,7 +64,7 @@ SHORTEST_STOP = "12"
 # long poll that was cut off has to be missed first, and what stands in for SQS is slow.
 SOON = 60
 #{% endif %}
-#{% if cookiecutter.broker != "sqs" %}
+#{% if cookiecutter.__broker != "sqs" %}
 # The shortest SHUTDOWN_TIMEOUT.
 SHORTEST_STOP = "0.5"
 # Seconds between the end of a fault and a task that is sent and run as if nothing had happened.
@@ -157,7 +157,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-#{% if cookiecutter.broker == "rabbitmq" or cookiecutter.result_backend == "postgres" or cookiecutter.include_sqlalchemy %}
+#{% if cookiecutter.__broker == "rabbitmq" or cookiecutter.__result_backend == "postgres" or cookiecutter.include_sqlalchemy %}
 def server_for_tests(variable: str, example: str) -> str:
     """The address in this variable; who has no such server skips the test, but CI must not."""
     if variable not in os.environ:
@@ -228,7 +228,7 @@ class Service:
         hanging = self.hang(folder / "busy")
         try:
             hanging.wait_for_run()
-            #{% if cookiecutter.worker_pool == "gevent" %}
+            #{% if cookiecutter.__worker_pool == "gevent" %}
             # This pool has one task more in hand than it runs.
             self.send("hello.greet", "Ada")
             wait_until(lambda: not self.waiting("default"), "the worker to take one more task")
@@ -253,7 +253,7 @@ class Service:
         finally:
             kill(process)
 
-    #{% if cookiecutter.include_sqlalchemy and cookiecutter.broker == "redis" %}
+    #{% if cookiecutter.include_sqlalchemy and cookiecutter.__broker == "redis" %}
     @contextmanager
     def broker_without_its_data(self) -> Iterator[None]:
         """It was killed and its disk lost; until the end of the block there is a new one."""
@@ -267,7 +267,7 @@ class Service:
             yield
 
     #{% endif %}
-    #{% if cookiecutter.include_sqlalchemy and cookiecutter.broker != "redis" %}
+    #{% if cookiecutter.include_sqlalchemy and cookiecutter.__broker != "redis" %}
     @contextmanager
     def broker_without_its_data(self) -> Iterator[None]:
         """The broker has lost all that nobody had taken."""
@@ -323,13 +323,13 @@ def running_service(folder: Path, **changed: str) -> Iterator[Service]:
 def leading_to(port: int) -> dict[str, str]:
     """The environment of a service whose broker is on this port, and keeps results nowhere."""
     found = {"CELERY_RESULT_BACKEND": "cache+memory://"}
-    #{% if cookiecutter.broker == "redis" %}
+    #{% if cookiecutter.__broker == "redis" %}
     found["CELERY_BROKER_URL"] = f"redis://127.0.0.1:{port}/0"
     #{% endif %}
-    #{% if cookiecutter.broker == "rabbitmq" %}
+    #{% if cookiecutter.__broker == "rabbitmq" %}
     found["CELERY_BROKER_URL"] = f"amqp://guest:guest@127.0.0.1:{port}//"
     #{% endif %}
-    #{% if cookiecutter.broker == "sqs" %}
+    #{% if cookiecutter.__broker == "sqs" %}
     found["CELERY_BROKER_URL"] = f"sqs://test:test@127.0.0.1:{port}"
     found["SQS_QUEUE_URL_PREFIX"] = f"http://127.0.0.1:{port}/123456789012/tests-"
     #{% endif %}
@@ -346,10 +346,10 @@ def sending_to(environment: Mapping[str, str]) -> Iterator[Celery]:
     sender.conf.broker_write_url = environment["CELERY_BROKER_URL"]
     sender.backend_cls = environment["CELERY_RESULT_BACKEND"]
     sender.conf.broker_transport_options = _transport_options(environment)
-    #{% if cookiecutter.result_backend != "redis" %}
+    #{% if cookiecutter.__result_backend != "redis" %}
     yield sender
     #{% endif %}
-    #{% if cookiecutter.result_backend == "redis" %}
+    #{% if cookiecutter.__result_backend == "redis" %}
     try:
         yield sender
     finally:
@@ -363,10 +363,10 @@ def sending_to(environment: Mapping[str, str]) -> Iterator[Celery]:
 
 
 def _transport_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    #{% if cookiecutter.broker != "sqs" %}
+    #{% if cookiecutter.__broker != "sqs" %}
     return TRANSPORT_OPTIONS
     #{% endif %}
-    #{% if cookiecutter.broker == "sqs" %}
+    #{% if cookiecutter.__broker == "sqs" %}
     prefix = environment.get("SQS_QUEUE_URL_PREFIX", "")
     queues = {str(name): {"url": f"{prefix}{name}"} for name in [*Queue, DEAD_LETTERS]}
     return TRANSPORT_OPTIONS | {"predefined_queues": queues}
@@ -375,32 +375,32 @@ def _transport_options(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _broker_and_results(folder: Path, stack: ExitStack) -> dict[str, str]:
     found: dict[str, str] = {}
-    #{% if "redis" in [cookiecutter.broker, cookiecutter.result_backend] %}
+    #{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
     server = stack.enter_context(running(folder / "redis"))
     #{% endif %}
-    #{% if cookiecutter.broker == "redis" %}
+    #{% if cookiecutter.__broker == "redis" %}
     found["CELERY_BROKER_URL"] = server.url(0)
     #{% endif %}
-    #{% if cookiecutter.broker == "rabbitmq" %}
+    #{% if cookiecutter.__broker == "rabbitmq" %}
     found["CELERY_BROKER_URL"] = _empty_rabbitmq()
     #{% endif %}
-    #{% if cookiecutter.broker == "sqs" %}
+    #{% if cookiecutter.__broker == "sqs" %}
     found |= stack.enter_context(_sqs())
     #{% endif %}
-    #{% if cookiecutter.result_backend == "redis" %}
+    #{% if cookiecutter.__result_backend == "redis" %}
     found["CELERY_RESULT_BACKEND"] = server.url(1)
     #{% endif %}
-    #{% if cookiecutter.result_backend == "postgres" %}
+    #{% if cookiecutter.__result_backend == "postgres" %}
     file = f"db+sqlite:///{folder}/results.sqlite3"
     found["CELERY_RESULT_BACKEND"] = os.environ.get("TEST_RESULT_BACKEND", file)
     #{% endif %}
-    #{% if cookiecutter.result_backend == "none" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     # The service keeps no results, but without any a test would see nothing.
     (folder / "results").mkdir()
     found["CELERY_RESULT_BACKEND"] = f"file://{folder}/results"
     #{% endif %}
     return found
-#{% if cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__broker == "rabbitmq" %}
 
 
 def _empty_rabbitmq() -> str:
@@ -413,7 +413,7 @@ def _empty_rabbitmq() -> str:
             bound.purge()
     return url
 #{% endif %}
-#{% if cookiecutter.broker == "sqs" %}
+#{% if cookiecutter.__broker == "sqs" %}
 
 
 @contextmanager

@@ -5,10 +5,6 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 from api_service import KEY, KEYS, MAX_BODY, serving
-from typer.testing import CliRunner
-
-from {{ cookiecutter.__package_slug }} import cli
-from {{ cookiecutter.__package_slug }}.settings import Settings
 
 ARGUMENTS = {"name": "Ada"}
 PATH = "/api/hello/greet"
@@ -38,13 +34,6 @@ def test_every_route_but_the_probes_asks_for_the_key(api: httpx2.Client) -> None
     operations = [(path, one) for path, methods in paths.items() for one in methods.values()]
 
     assert {path for path, one in operations if "security" not in one} == {"/healthz", "/readyz"}
-
-
-def test_the_command_does_not_start_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_key = Settings(_env_file=None, api_key="")
-    monkeypatch.setattr("{{ cookiecutter.__package_slug }}.api.server.settings", without_key)
-
-    assert "API_KEY" in str(CliRunner().invoke(cli.app, ["api"]).exception)
 
 
 def test_too_many_requests_are_refused_with_when_to_come_again(strict: httpx2.Client) -> None:

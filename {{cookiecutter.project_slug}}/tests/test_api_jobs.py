@@ -5,10 +5,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from kombu.exceptions import OperationalError
-from memory_store import MemoryStore
+from api_service import AWAY, SEND, forget_all
 
-from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.jobs import hello
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -17,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("worker")
 @pytest.fixture(autouse=True)
 def forgetful(api: httpx2.Client) -> None:
     """Nothing was submitted yet."""
-    MemoryStore.running[-1].forget_all()
+    forget_all()
 
 
 def submit(api: httpx2.Client, wait: float = 10, key: str | None = None) -> httpx2.Response:
@@ -116,10 +114,10 @@ def test_a_key_whose_request_failed_can_be_used_again(
     api: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise OperationalError("away")
+        raise AWAY
 
     with monkeypatch.context() as patch:
-        patch.setattr(app, "send_task", fail)
+        patch.setattr(*SEND, fail)
         assert submit(api, key="one").status_code == 503
 
     assert submit(api, key="one").json()["result"] == "Hello, Ada!"
@@ -128,7 +126,7 @@ def test_a_key_whose_request_failed_can_be_used_again(
 def test_a_key_that_is_being_served_has_to_wait(
     api: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = app.send_task
+    send = getattr(*SEND)
     answers: list[httpx2.Response] = []
 
     def send_meanwhile(*arguments: Any, **options: Any) -> Any:
@@ -136,7 +134,7 @@ def test_a_key_that_is_being_served_has_to_wait(
             answers.append(submit(api, wait=0, key="one"))
         return send(*arguments, **options)
 
-    monkeypatch.setattr(app, "send_task", send_meanwhile)
+    monkeypatch.setattr(*SEND, send_meanwhile)
 
     assert submit(api, key="one").status_code == 200
     assert (answers[0].status_code, answers[0].headers["retry-after"]) == (409, "1")

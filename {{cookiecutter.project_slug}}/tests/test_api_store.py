@@ -1,15 +1,15 @@
 """What the API keeps beside the broker, in a real store of results."""
 
 import asyncio
-#{% if cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__result_backend == "redis" %}
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 #{% endif %}
-#{% if cookiecutter.result_backend == "postgres" %}
+#{% if cookiecutter.__result_backend == "postgres" %}
 from collections.abc import AsyncIterator, Callable, Coroutine
 #{% endif %}
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-#{% if cookiecutter.result_backend == "postgres" %}
+#{% if cookiecutter.__result_backend == "postgres" %}
 from pathlib import Path
 #{% endif %}
 from typing import Any
@@ -19,39 +19,39 @@ import pytest
 from celery.app.backends import by_url
 from fastapi import HTTPException
 
-#{% if cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__result_backend == "redis" %}
 from {{ cookiecutter.__package_slug }}.api import redis_store as stores
 #{% endif %}
-#{% if cookiecutter.result_backend == "postgres" %}
+#{% if cookiecutter.__result_backend == "postgres" %}
 from {{ cookiecutter.__package_slug }}.api import database_store as stores
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.api.job import State, Submission
 from {{ cookiecutter.__package_slug }}.api.store import Mailbox, Store
 from {{ cookiecutter.__package_slug }}.celery import app
-#{% if cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__result_backend == "redis" %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.settings import Settings
 
-#{% if cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__result_backend == "redis" %}
 ResultStore: Callable[[], Store] = stores.RedisStore
 NOWHERE = "redis://127.0.0.1:1"
 # Celery's own store calls it.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
 #{% endif %}
-#{% if cookiecutter.result_backend == "postgres" %}
+#{% if cookiecutter.__result_backend == "postgres" %}
 ResultStore: Callable[[], Store] = stores.DatabaseStore
 NOWHERE = "db+sqlite:////nowhere/at/all"
 #{% endif %}
 
 
-#{% if cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__result_backend == "redis" %}
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running(tmp_path_factory.mktemp("results")) as server:
         yield server.url(1)
 #{% endif %}
-#{% if cookiecutter.result_backend == "postgres" %}
+#{% if cookiecutter.__result_backend == "postgres" %}
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"db+sqlite:///{tmp_path}/results.sqlite3"
@@ -232,7 +232,7 @@ def test_a_store_that_is_away_is_told_and_ends_nothing(
         assert refusal.value.status_code == 503
 
     use(test)
-#{% if cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__result_backend == "redis" %}
 
 
 def test_a_connection_that_is_cut_is_made_again(

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from {{ cookiecutter.__package_slug }} import cli
+from {{ cookiecutter.__package_slug }}.arguments import keywords, typed
 
 
 def submit(*arguments: str) -> tuple[int, str, str]:
@@ -34,7 +35,7 @@ def submit(*arguments: str) -> tuple[int, str, str]:
     ],
 )
 def test_a_value_has_the_type_of_its_parameter(kind: Any, text: str, value: object) -> None:
-    assert cli._typed(kind, text) == value
+    assert typed(kind, text) == value
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_a_value_has_the_type_of_its_parameter(kind: Any, text: str, value: obje
 )
 def test_a_value_of_another_type_is_no_value(kind: Any, text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
-        cli._typed(kind, text)
+        typed(kind, text)
 
 
 def test_a_task_without_types_takes_json_or_else_text() -> None:
@@ -50,9 +51,9 @@ def test_a_task_without_types_takes_json_or_else_text() -> None:
         """Says nothing about what it takes."""
 
     texts = ["name=Ada", "count=2", 'friends=["Grace"]']
-    keywords = cli._keywords("job", inspect.signature(job), texts)
+    found = keywords("job", inspect.signature(job), texts)
 
-    assert keywords == {"name": "Ada", "count": 2, "friends": ["Grace"]}
+    assert found == {"name": "Ada", "count": 2, "friends": ["Grace"]}
 
 
 def test_an_argument_that_is_given_twice_is_refused() -> None:

@@ -3,20 +3,19 @@
 import asyncio
 import os
 import re
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from dev_folder import NEEDED, TIMEOUT, Folder, copy_project, ended, press_ctrl_c
 from live_service import sending_to
 
 from {{ cookiecutter.__package_slug }} import supervisor
@@ -26,19 +25,11 @@ from {{ cookiecutter.__package_slug }}.embedded_broker import free_port, running
 #{% if not cookiecutter.include_api %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
 #{% endif %}
-from {{ cookiecutter.__package_slug }}.settings import Settings
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 PACKAGE = "{{ cookiecutter.__package_slug }}"
-PROJECT = Path(__file__).parents[1]
-# What `dev` reads is among these: the project, without what is hidden or was made by running it.
-NEEDED = {path.name for path in PROJECT.iterdir() if not path.name.startswith(".")} - {
-    "data",
-    "dist",
-    "tests",
-}
 # What the command line of each service holds.
 SERVICES = {"worker": " worker ", "beat": " beat ", "broker": "-server "}
 #{% if cookiecutter.include_sqlalchemy %}
@@ -47,8 +38,6 @@ SERVICES["relay"] = " outbox relay "
 #{% if cookiecutter.include_api %}
 SERVICES["api"] = " api "
 #{% endif %}
-# Seconds. A machine that is busy with other things must not fail a test.
-TIMEOUT = 60
 PROBE = '''
 """Tasks that do what no task should."""
 
@@ -71,61 +60,8 @@ def print_line(length: int) -> None:
 
 
 @dataclass(frozen=True)
-class Folder:
-    """A copy of the project: nothing here touches the checkout, nor its `.dev` and `.env`."""
-
-    path: Path
-    environment: dict[str, str]
-
-    @property
-    def environment_file(self) -> Path:
-        return self.path / ".dev" / "env"
-
-    @property
-    def log(self) -> Path:
-        return self.path.with_suffix(".log")
-
-    @contextmanager
-    def starting(self) -> Iterator["subprocess.Popen[bytes]"]:
-        command = [sys.executable, "-m", PACKAGE, "dev"]
-        with self.log.open("wb") as output:
-            dev = subprocess.Popen(
-                command,
-                cwd=self.path,
-                env=self.environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        try:
-            yield dev
-        finally:
-            dev.terminate()
-            ended(dev)
-
-    @contextmanager
-    def running(self) -> Iterator["subprocess.Popen[bytes]"]:
-        with self.starting() as dev:
-            self.wait_until(lambda: "In another terminal" in self.log.read_text(), "it to be ready")
-            yield dev
-
-    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run the project's command as another terminal does."""
-        return subprocess.run(
-            [sys.executable, "-m", PACKAGE, *arguments],
-            cwd=self.path,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
-
-    def wait_until(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + TIMEOUT
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"waited {TIMEOUT} s for {what}. dev said:\n{self.log.read_text()}")
-            time.sleep(0.02)
+class Service(Folder):
+    """With the tasks of these tests, and a way to its broker."""
 
     @property
     def found(self) -> dict[str, str]:
@@ -147,15 +83,6 @@ class Folder:
     def greet(self) -> Any:
         return self.result(self.send("hello.greet", args=["Ada"]))
 
-    def processes(self) -> dict[int, str]:
-        """Number and command line of all that run here; they never leave the folder."""
-        found = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it ended meanwhile
-                if (process / "cwd").readlink().is_relative_to(self.path):
-                    found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
-        return found
-
     def services(self, name: str) -> set[int]:
         """The process that `dev` started, without those that it started in turn."""
         found = set()
@@ -166,43 +93,18 @@ class Folder:
         return found
 
 
-def ended(dev: "subprocess.Popen[bytes]") -> int:
-    """The status it ends with after it was told to."""
-    try:
-        return dev.wait(TIMEOUT)
-    except subprocess.TimeoutExpired:
-        dev.kill()
-        dev.wait()
-        raise
-
-
-def press_ctrl_c(dev: "subprocess.Popen[bytes]") -> None:
-    """A terminal tells all processes of the command in front, unless they left its session."""
-    os.killpg(dev.pid, signal.SIGINT)
-
-
-def copy_project(path: Path, **environment: str) -> Folder:
-    path.mkdir()
-    for source in [PROJECT / name for name in NEEDED]:
-        if source.is_dir():
-            shutil.copytree(source, path / source.name)
-        else:
-            shutil.copy2(source, path)
-    (path / PACKAGE / "tasks" / "probe.py").write_text(PROBE)
-    # Neither the settings of these tests nor the developer's own.
-    names = os.environ.keys() - {name.upper() for name in Settings.model_fields}
-    paths = [str(path), *filter(None, [os.environ.get("PYTHONPATH")])]
-    chosen = {"PYTHONPATH": os.pathsep.join(paths), "WORKER_CONCURRENCY": "1"}
+def service(path: Path, **environment: str) -> Service:
+    chosen = {"WORKER_CONCURRENCY": "1"}
     #{% if cookiecutter.include_api %}
     # Its own: while this one is started again, another `dev` could take the port.
     chosen["API_PORT"] = str(free_port())
     #{% endif %}
-    #{% if cookiecutter.result_backend == "none" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     # The service keeps no results, but without any a test would see nothing.
     path.with_suffix(".results").mkdir()
     chosen["CELERY_RESULT_BACKEND"] = f"file://{path.with_suffix('.results')}"
     #{% endif %}
-    return Folder(path, {name: os.environ[name] for name in names} | chosen | environment)
+    return Service(path, copy_project(path, PROBE) | chosen | environment)
 
 
 @dataclass(frozen=True)
@@ -217,12 +119,12 @@ class FirstRun:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    return copy_project(tmp_path_factory.mktemp("shared") / "project")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    return service(tmp_path_factory.mktemp("shared") / "project")
 
 
 @pytest.fixture(scope="module")
-def first_run(folder: Folder) -> FirstRun:
+def first_run(folder: Service) -> FirstRun:
     with folder.running() as dev:
         finished = folder.send("hello.greet", args=["Ada"])
         folder.result(finished)
@@ -236,7 +138,7 @@ def first_run(folder: Folder) -> FirstRun:
 
 
 @pytest.fixture(scope="module")
-def dev(folder: Folder, first_run: FirstRun) -> Iterator["subprocess.Popen[bytes]"]:
+def dev(folder: Service, first_run: FirstRun) -> Iterator["subprocess.Popen[bytes]"]:
     with folder.running() as dev:
         yield dev
 
@@ -249,17 +151,17 @@ def test_ctrl_c_stops_everything(first_run: FirstRun) -> None:
 
 
 @pytest.mark.usefixtures("dev")
-def test_results_survive_a_restart(folder: Folder, first_run: FirstRun) -> None:
+def test_results_survive_a_restart(folder: Service, first_run: FirstRun) -> None:
     assert folder.result(first_run.finished_task) == "Hello, Ada!"
 
 
 @pytest.mark.usefixtures("dev")
-def test_jobs_that_wait_survive_a_restart(folder: Folder, first_run: FirstRun) -> None:
+def test_jobs_that_wait_survive_a_restart(folder: Service, first_run: FirstRun) -> None:
     assert "Grace!" in folder.result(first_run.waiting_task)
 
 
 @pytest.mark.usefixtures("dev")
-def test_a_job_that_is_submitted_in_another_terminal_is_done(folder: Folder) -> None:
+def test_a_job_that_is_submitted_in_another_terminal_is_done(folder: Service) -> None:
     submitted = folder.command("submit", "hello.greet", "name=Grace")
 
     assert submitted.returncode == 0, submitted.stderr
@@ -268,7 +170,7 @@ def test_a_job_that_is_submitted_in_another_terminal_is_done(folder: Folder) -> 
 
 
 @pytest.mark.usefixtures("dev")
-def test_all_that_is_kept_is_in_one_folder(folder: Folder) -> None:
+def test_all_that_is_kept_is_in_one_folder(folder: Service) -> None:
     kept = {path.name for path in folder.path.iterdir()} - NEEDED
 
     # The database and the files of jobs have a folder of their own.
@@ -276,7 +178,7 @@ def test_all_that_is_kept_is_in_one_folder(folder: Folder) -> None:
 
 
 @pytest.mark.usefixtures("dev")
-def test_a_second_dev_in_the_same_folder_is_refused(folder: Folder) -> None:
+def test_a_second_dev_in_the_same_folder_is_refused(folder: Service) -> None:
     second = folder.command("dev")
 
     assert second.returncode == 1
@@ -286,7 +188,7 @@ def test_a_second_dev_in_the_same_folder_is_refused(folder: Folder) -> None:
 
 @reads_proc
 @pytest.mark.usefixtures("dev")
-def test_passwords_are_shown_to_nobody_else(folder: Folder) -> None:
+def test_passwords_are_shown_to_nobody_else(folder: Service) -> None:
     environment = folder.environment_file.read_text()
     passwords = re.findall(r":([\w-]{8,})(?:@|$)", environment, re.MULTILINE)
 
@@ -301,7 +203,7 @@ def test_passwords_are_shown_to_nobody_else(folder: Folder) -> None:
     "names", [["broker"], [name for name in SERVICES if name != "broker"]], ids=" and ".join
 )
 def test_what_is_killed_is_started_again(
-    folder: Folder, first_run: FirstRun, names: list[str]
+    folder: Service, first_run: FirstRun, names: list[str]
 ) -> None:
     # What a killed worker holds does not come back at once.
     folder.result(first_run.waiting_task)
@@ -316,12 +218,12 @@ def test_what_is_killed_is_started_again(
 
 
 @pytest.mark.usefixtures("dev")
-def test_a_job_that_prints_a_very_long_line_is_done(folder: Folder) -> None:
+def test_a_job_that_prints_a_very_long_line_is_done(folder: Service) -> None:
     assert folder.result(folder.send("probe.print_line", args=[1_000_000])) is None
 
 
 @pytest.mark.usefixtures("dev")
-def test_a_change_is_used_even_after_one_that_broke_the_code(folder: Folder) -> None:
+def test_a_change_is_used_even_after_one_that_broke_the_code(folder: Service) -> None:
     source = folder.path / PACKAGE / "jobs" / "hello.py"
     original = source.read_text()
     source.write_text("Hello")  # a name that is not defined
@@ -336,7 +238,7 @@ def test_a_change_is_used_even_after_one_that_broke_the_code(folder: Folder) -> 
 def test_sigterm_stops_everything_but_the_broker_of_somebody_else(tmp_path: Path) -> None:
     with running(tmp_path / "broker") as broker:
         urls = {"CELERY_BROKER_URL": broker.url(0), "CELERY_RESULT_BACKEND": broker.url(1)}
-        folder = copy_project(tmp_path / "project", **urls)
+        folder = service(tmp_path / "project", **urls)
         with folder.running() as dev:
             assert folder.greet() == "Hello, Ada!"
             assert folder.services("broker") == set()
@@ -350,7 +252,7 @@ def test_sigterm_stops_everything_but_the_broker_of_somebody_else(tmp_path: Path
 
 @reads_proc
 def test_ctrl_c_while_it_starts_stops_everything(tmp_path: Path) -> None:
-    folder = copy_project(tmp_path / "project")
+    folder = service(tmp_path / "project")
     with folder.starting() as dev:
         folder.wait_until(folder.environment_file.exists, "the broker")
         press_ctrl_c(dev)
@@ -361,7 +263,7 @@ def test_ctrl_c_while_it_starts_stops_everything(tmp_path: Path) -> None:
 
 @reads_proc
 def test_dev_that_is_killed_takes_even_a_busy_worker_with_it(tmp_path: Path) -> None:
-    folder = copy_project(tmp_path / "project")
+    folder = service(tmp_path / "project")
     with folder.running() as dev:
         started = tmp_path / "started"
         folder.send("probe.hang", args=[str(started)])

@@ -96,7 +96,7 @@ def test_worker_sends_to_many(inbox: Inbox) -> None:
     assert [message["To"] for message in inbox.messages] == ["ada@example.com", "grace@example.com"]
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("worker", "no_pause")
 def test_a_server_that_is_away_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, inbox: Inbox
 ) -> None:
@@ -110,18 +110,14 @@ def test_a_server_that_is_away_is_tried_again(
         return connect()
 
     monkeypatch.setattr(email, "_connected", away_at_first)
-    monkeypatch.setattr("celery.app.autoretry.get_exponential_backoff_interval", lambda **_: 0)
     result = send.delay("ada@example.com", "Hi", "Hello")
 
     assert result.get(timeout=10, interval=0.01)["to"] == "ada@example.com"
     assert len(attempts) == 2
 
 
-@pytest.mark.usefixtures("worker")
-def test_a_server_that_wants_to_be_asked_again_is(
-    monkeypatch: pytest.MonkeyPatch, inbox: Inbox
-) -> None:
-    monkeypatch.setattr("celery.app.autoretry.get_exponential_backoff_interval", lambda **_: 0)
+@pytest.mark.usefixtures("worker", "no_pause")
+def test_a_server_that_wants_to_be_asked_again_is(inbox: Inbox) -> None:
     send.delay("ada@greylist.example", "Hi", "Hello").get(timeout=10, interval=0.01)
 
     assert [message["To"] for message in inbox.messages] == ["ada@greylist.example"]

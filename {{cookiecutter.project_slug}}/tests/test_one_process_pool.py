@@ -1,4 +1,4 @@
-"""The pool of {{ cookiecutter.worker_pool }}: many tasks at a time in one process, none lost when it stops."""
+"""The pool of {{ cookiecutter.__worker_pool }}: many tasks at a time in one process, none lost when it stops."""
 
 from collections.abc import Iterator
 

@@ -4,35 +4,29 @@
 import base64
 #{% endif %}
 import json
-import os
 import re
-import secrets
-import shutil
-#{% if cookiecutter.include_api or cookiecutter.include_flower %}
-import socket
-#{% endif %}
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 #{% if cookiecutter.include_api or cookiecutter.include_flower %}
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 #{% endif %}
 
 import pytest
+from containers import (
+    IMAGE,
+    TIMEOUT,
+    Stack,
+    needed_secrets,
+    published,
+    running,
+    wait_for_more,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 PACKAGE = "{{ cookiecutter.__package_slug }}"
-PROJECT = Path(__file__).parents[1]
-# Not the one that the user runs: it will hold code that a test has changed.
-IMAGE = "{{ cookiecutter.project_slug }}-under-test"
-# Seconds. A machine that is busy with other things must not fail a test.
-TIMEOUT = 240
-NOT_COPIED = shutil.ignore_patterns(".venv", ".git", ".dev", ".*_cache", "__pycache__", ".env")
 PROBE = '''
 """The service, with tasks that show what becomes of them, and a schedule that does not let wait."""
 
@@ -81,116 +75,22 @@ if __name__ == "__main__":
 '''
 
 
-@dataclass(frozen=True)
-class Stack:
-    """The project's containers, and a folder in which their tasks write."""
-
-    folder: Path
-    data: Path
-    environment: dict[str, str]
-
-    def docker(self, *arguments: str, fails: bool = False) -> str:
-        """What the command prints."""
-        ran = subprocess.run(
-            ["docker", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT * 2,
-        )
-        said = f"{arguments}\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
-        assert bool(ran.returncode) == fails, said
-        return ran.stderr if fails else ran.stdout
-
-    def compose(self, *arguments: str, fails: bool = False) -> str:
-        return self.docker("compose", *arguments, fails=fails)
-
-    def log(self, container: str) -> str:
-        command = ["docker", "logs", container]
-        # The service writes to standard error, which Docker keeps apart.
-        return subprocess.check_output(
-            command, env=self.environment, stderr=subprocess.STDOUT, text=True
-        )
-
-    def services(self) -> set[str]:
-        """Those that run, without what stands in for another server on this machine only."""
-        running = self.compose("ps", "--services", "--status=running").split()
-        own = self.compose("--file=compose.yaml", "config", "--services").split()
-        return {*running} & {*own}
-
-    def container(self, service: str) -> str:
-        return self.compose("ps", "--quiet", service).split()[0]
-
-    def send(self, task: str, *arguments: str) -> None:
-        """Through a container of the service, as the broker is not published."""
-        code = f"import probe; probe.app.send_task({task!r}, {arguments!r}, queue='default')"
-        self.compose("exec", "-T", "worker", "python", "-c", code)
-
-    def lines(self, file: str) -> list[str]:
-        path = self.data / file
-        return path.read_text().split() if path.exists() else []
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {TIMEOUT} s for {what}")
-        time.sleep(0.1)
-
-
-def wait_for_more(stack: Stack, file: str) -> None:
-    enough = len(stack.lines(file)) + 10
-    wait_until(lambda: len(stack.lines(file)) >= enough, f"more lines in {file}")
-
-
-#{% if cookiecutter.include_api or cookiecutter.include_flower %}
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-#{% endif %}
-def needed_secrets() -> list[str]:
-    """The names without which compose.yaml does not start."""
-    return sorted(set(re.findall(r"\$\{(\w+):\?", (PROJECT / "compose.yaml").read_text())))
-
-
-def engine_runs() -> bool:
-    docker = shutil.which("docker")
-    if docker is None:
-        return False
-    return subprocess.run([docker, "info"], capture_output=True).returncode == 0
-
-
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A copy of the project whose containers are up, until the last test has ended."""
-    if not engine_runs():
-        reason = "Docker Engine must run for this"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("stack") / "project"
-    shutil.copytree(PROJECT, folder, ignore=NOT_COPIED)
-    data = folder / "test-data"
-    data.mkdir()
-    # Whoever the container's user is.
-    data.chmod(0o777)
-    (folder / "probe.py").write_text(PROBE)
+    """The containers, until the last test has ended."""
     worker = ["celery", "-A", "probe", "worker"{{ cookiecutter._pools[cookiecutter.worker_pool].argument }}]
     beat = ["celery", "-A", "probe", "beat", "--schedule=schedule/beat", "--pidfile=", "-l", "INFO"]
-    probe = f"{folder}/probe.py:/app/probe.py:ro"
+    probe = "./probe.py:/app/probe.py:ro"
     changed = {
         "worker": {
             "command": worker,
-            "volumes": [probe, f"{data}:/app/data"],
+            "volumes": [probe, "./test-data:/app/data"],
             "environment": {
-                #{% if cookiecutter.broker == "sqs" %}
+                #{% if cookiecutter.__broker == "sqs" %}
                 # Longer than a request for messages, which would take again what is given back.
                 "SHUTDOWN_TIMEOUT": "12",
                 #{% endif %}
-                #{% if cookiecutter.broker != "sqs" %}
+                #{% if cookiecutter.__broker != "sqs" %}
                 "SHUTDOWN_TIMEOUT": "3",
                 #{% endif %}
                 "TASK_TIME_LIMIT": "20",
@@ -199,33 +99,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         },
         "beat": {"command": beat, "volumes": [probe]},
     }
-    (folder / "compose.test.yaml").write_text(json.dumps({"services": changed}))
-    # Later ones change what earlier ones say.
-    files = sorted((file.name for file in folder.glob("compose*.yaml")), key="compose.yaml".__ne__)
-    stack = Stack(
-        folder,
-        data,
-        os.environ
-        | {name: f"admin:{secrets.token_hex(8)}" for name in needed_secrets() if "AUTH" in name}
-        | {name: secrets.token_hex(8) for name in needed_secrets() if "AUTH" not in name}
-        | {
-            "COMPOSE_PROJECT_NAME": f"test-{folder.parent.name}-{secrets.token_hex(3)}",
-            "COMPOSE_FILE": ":".join(files),
-            "SERVICE_IMAGE": IMAGE,
-            #{% if cookiecutter.include_api %}
-            "API_PORT": str(free_port()),
-            #{% endif %}
-            #{% if cookiecutter.include_flower %}
-            "FLOWER_PORT": str(free_port()),
-            #{% endif %}
-        },
-    )
-    try:
-        stack.compose("up", "--build", "--wait", "--wait-timeout", str(TIMEOUT))
+    with running(tmp_path_factory.mktemp("stack") / "project", PROBE, changed) as stack:
         yield stack
-    finally:
-        sys.stderr.write(stack.compose("logs", "--tail", "30"))
-        stack.compose("down", "--volumes", "--timeout", "1")
+
+
+def send(stack: Stack, task: str, *arguments: str) -> None:
+    """Through a container of the service, as the broker is not published."""
+    code = f"import probe; probe.app.send_task({task!r}, {arguments!r}, queue='default')"
+    stack.compose("exec", "-T", "worker", "python", "-c", code)
 
 
 def test_a_missing_secret_is_named(stack: Stack) -> None:
@@ -236,7 +117,7 @@ def test_a_missing_secret_is_named(stack: Stack) -> None:
 
 
 def test_a_task_is_done(stack: Stack) -> None:
-    stack.send("probe.write", "one", "line")
+    send(stack, "probe.write", "one", "line")
 
     wait_until(lambda: stack.lines("one") == ["line"], "the task's line")
 
@@ -260,7 +141,7 @@ def test_the_image_holds_no_secret_and_no_tool_to_build(stack: Stack) -> None:
     assert not re.search("/(uv|gcc)$", found, re.MULTILINE)
 
 
-#{% if cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__broker == "rabbitmq" %}
 def test_the_service_is_no_administrator_of_rabbitmq(stack: Stack) -> None:
     users = stack.compose("exec", "-T", "rabbitmq", "rabbitmqctl", "-q", "list_users").split("\n")
 
@@ -269,15 +150,7 @@ def test_the_service_is_no_administrator_of_rabbitmq(stack: Stack) -> None:
 
 #{% endif %}
 def test_only_this_machine_can_reach_a_port(stack: Stack) -> None:
-    ports = json.loads(f"[{','.join(stack.compose('ps', '--format=json').splitlines())}]")
-    published = {
-        publisher["URL"]
-        for container in ports
-        for publisher in container["Publishers"] or []
-        if publisher["PublishedPort"]
-    }
-
-    assert published <= {"127.0.0.1"}
+    assert published(stack) <= {"127.0.0.1"}
 #{% if cookiecutter.include_api %}
 
 
@@ -333,13 +206,13 @@ def test_workers_are_added_and_taken_away(stack: Stack) -> None:
     stack.compose("up", "--wait", "--no-recreate", "--scale=worker=3", "worker")
     assert len(stack.compose("ps", "-q", "worker").split()) == 3
 
-    stack.send("probe.write", "spread", "line")
+    send(stack, "probe.write", "spread", "line")
     wait_until(lambda: stack.lines("spread"), "the task's line")
     stack.compose("up", "--wait", "--no-recreate", "--scale=worker=1", "worker")
 
 
 def test_what_a_stopped_worker_had_begun_is_done_by_the_next(stack: Stack) -> None:
-    stack.send("probe.hang", "started", "until")
+    send(stack, "probe.hang", "started", "until")
     wait_until(lambda: stack.lines("started"), "the task to begin")
     container = stack.container("worker")
 

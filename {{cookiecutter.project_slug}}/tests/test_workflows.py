@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from celery.exceptions import ChordError
 #{% endif %}
 from PIL import Image
@@ -88,7 +88,7 @@ def test_a_member_that_fails_does_not_stop_its_group(pictures: list[str]) -> Non
     assert isinstance(made[3], FileNotFoundError)
 
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 def test_a_chord_adds_up_what_its_tasks_found() -> None:
     total = value_of(workflows.report_on_days(["2026-11-20", "2026-11-21"]))
 

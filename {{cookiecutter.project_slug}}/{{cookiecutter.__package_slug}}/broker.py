@@ -1,19 +1,19 @@
 """What the broker is told: how its queues are declared, and how a connection behaves."""
 
-#{% if cookiecutter.broker != "sqs" %}
+#{% if cookiecutter.__broker != "sqs" %}
 import math
 #{% endif %}
 from typing import Any
 
 import kombu
-#{% if cookiecutter.broker != "rabbitmq" %}
+#{% if cookiecutter.__broker != "rabbitmq" %}
 from kombu.transport import TRANSPORT_ALIASES
 #{% endif %}
 
 from .queues import DEAD_LETTERS, Queue
 from .settings import settings
 
-#{% if cookiecutter.broker == "redis" %}
+#{% if cookiecutter.__broker == "redis" %}
 QUEUES = [kombu.Queue(name, kombu.Exchange(name), routing_key=name) for name in Queue]
 DEAD_LETTERS_QUEUE = kombu.Queue(DEAD_LETTERS)
 TRANSPORT_OPTIONS: dict[str, Any] = {
@@ -48,7 +48,7 @@ LONGEST_DELAY = (
     else (settings.visibility_timeout - settings.task_time_limit) / 2
 )
 #{% endif %}
-#{% if cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__broker == "rabbitmq" %}
 QUEUES = [
     kombu.Queue(
         name,
@@ -79,7 +79,7 @@ SENDING_OPTIONS: dict[str, Any] = {
 # RabbitMQ itself keeps what is not due, as long as it takes.
 LONGEST_DELAY = math.inf
 #{% endif %}
-#{% if cookiecutter.broker == "sqs" %}
+#{% if cookiecutter.__broker == "sqs" %}
 TRANSPORT_ALIASES["sqs"] = f"{__package__}.sqs_transport:Transport"
 QUEUES = [kombu.Queue(name, kombu.Exchange(name), routing_key=name) for name in Queue]
 DEAD_LETTERS_QUEUE = kombu.Queue(DEAD_LETTERS)
@@ -95,13 +95,13 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
     # A worker that is full looks again whether it has room after this time, not after a second.
     "polling_interval": 0.1,
     #{% endif %}
-    #{% if cookiecutter.broker == "sqs" and cookiecutter.worker_pool == "gevent" %}
+    #{% if cookiecutter.__broker == "sqs" and cookiecutter.__worker_pool == "gevent" %}
     # The queues are asked one after the other here: a task waits while the others are empty.
     "wait_time_seconds": 1,
     # Each task that ends at the same time needs one to tell SQS.
     "client-config": {"max_pool_connections": settings.worker_concurrency},
     #{% endif %}
-    #{% if cookiecutter.broker == "sqs" %}
+    #{% if cookiecutter.__broker == "sqs" %}
 }
 # The defaults keep who sends a task waiting for minutes.
 SENDING_OPTIONS: dict[str, Any] = {

@@ -3,22 +3,22 @@
 import pkgutil
 from pathlib import Path
 
-#{% if cookiecutter.worker_pool == "prefork" and cookiecutter.broker != "rabbitmq" %}
+#{% if cookiecutter.__worker_pool == "prefork" and cookiecutter.__broker != "rabbitmq" %}
 from . import logs, stopping
 #{% endif %}
-#{% if cookiecutter.worker_pool == "threads" and cookiecutter.broker != "rabbitmq" %}
+#{% if cookiecutter.__worker_pool == "threads" and cookiecutter.__broker != "rabbitmq" %}
 from . import logs
 #{% endif %}
-#{% if cookiecutter.worker_pool == "gevent" and cookiecutter.broker != "rabbitmq" %}
+#{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker != "rabbitmq" %}
 from . import gevent_pool, logs, stopping
 #{% endif %}
-#{% if cookiecutter.worker_pool == "prefork" and cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__worker_pool == "prefork" and cookiecutter.__broker == "rabbitmq" %}
 from . import logs, rabbitmq, stopping
 #{% endif %}
-#{% if cookiecutter.worker_pool == "threads" and cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__worker_pool == "threads" and cookiecutter.__broker == "rabbitmq" %}
 from . import logs, rabbitmq
 #{% endif %}
-#{% if cookiecutter.worker_pool == "gevent" and cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker == "rabbitmq" %}
 from . import gevent_pool, logs, rabbitmq, stopping
 #{% endif %}
 from .broker import QUEUES, TRANSPORT_OPTIONS
@@ -38,13 +38,13 @@ app = Application(
 # Workers import it with the tasks. Without it the outbox would send for ever what is done.
 app.conf.include.append(f"{__package__}.outbox_worker")
 #{% endif %}
-#{% if cookiecutter.worker_pool != "gevent" %}
+#{% if cookiecutter.__worker_pool != "gevent" %}
 # A name, so that programs which only send tasks do not import the worker.
 app.Task.Request = f"{__package__}.request:Request"
 #{% endif %}
 # Without this a thread of a web server would publish to Celery's own default, amqp://localhost.
 app.set_default()
-#{% if cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__result_backend == "redis" %}
 # The default needs the Redis of the results to send a task, and keeps a sender waiting for it.
 app.loader.override_backends = dict.fromkeys(
     ("redis", "rediss"), f"{__package__}.redis_results:Backend"
@@ -65,48 +65,48 @@ app.conf.update(
     task_acks_late=True,
     # What failed for good is rejected, and buried for it: see request.py.
     task_acks_on_failure=False,
-    #{% if cookiecutter.worker_pool == "prefork" %}
+    #{% if cookiecutter.__worker_pool == "prefork" %}
     # The same for a killed pool process. Tasks must stand being run twice.
     task_reject_on_worker_lost=True,
     #{% endif %}
-    #{% if cookiecutter.worker_pool != "gevent" %}
+    #{% if cookiecutter.__worker_pool != "gevent" %}
     # One task in hand for each that runs: more would wait behind a long one while others are idle.
     worker_prefetch_multiplier=1,
     #{% endif %}
-    #{% if cookiecutter.worker_pool == "gevent" %}
+    #{% if cookiecutter.__worker_pool == "gevent" %}
     # With one task in hand for each that runs, the pool would wait for the next look at the broker.
     worker_prefetch_multiplier=2,
     #{% endif %}
-    #{% if cookiecutter.worker_pool == "threads" %}
+    #{% if cookiecutter.__worker_pool == "threads" %}
     # Celery's own would wait for its tasks without an end when the worker must stop.
     worker_pool=f"{__package__}.thread_pool:TaskPool",
     #{% endif %}
     worker_concurrency=settings.worker_concurrency,
     # A task without a limit of its own may not hold its place for ever.
     task_time_limit=settings.task_time_limit,
-    #{% if cookiecutter.worker_pool == "prefork" %}
+    #{% if cookiecutter.__worker_pool == "prefork" %}
     # A pool process that leaks memory is replaced before it matters.
     worker_max_tasks_per_child=1000,
     # Lets `control pool_restart` replace the processes.
     worker_pool_restarts=True,
     #{% endif %}
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     # Results are read soon or never.
     result_expires=24 * 60 * 60,
     #{% endif %}
     # A worker that starts before its broker waits for it.
     broker_connection_retry_on_startup=True,
-    #{% if cookiecutter.broker == "rabbitmq" and cookiecutter.worker_pool != "gevent" %}
+    #{% if cookiecutter.__broker == "rabbitmq" and cookiecutter.__worker_pool != "gevent" %}
     # Seconds. A broker that is gone without a word is missed after twice as many; the default takes
     # minutes.
     broker_heartbeat=10,
     #{% endif %}
-    #{% if cookiecutter.broker == "rabbitmq" and cookiecutter.worker_pool == "gevent" %}
+    #{% if cookiecutter.__broker == "rabbitmq" and cookiecutter.__worker_pool == "gevent" %}
     # Seconds. A broker that is gone without a word is missed after twice as many. So is a worker in
     # which one task computes for as long.
     broker_heartbeat=30,
     #{% endif %}
-    #{% if cookiecutter.broker == "rabbitmq" %}
+    #{% if cookiecutter.__broker == "rabbitmq" %}
     # Without a name any certificate would do that an authority has given to anybody. None stands
     # for the name in the URL.
     broker_use_ssl=settings.celery_broker_url.startswith("amqps") and {"server_hostname": None},
@@ -117,18 +117,18 @@ app.conf.update(
     #{% endif %}
     # The default gives up after 100 tries and leaves a worker that does nothing.
     broker_connection_max_retries=None,
-    #{% if cookiecutter.broker == "redis" %}
+    #{% if cookiecutter.__broker == "redis" %}
     # By default a worker ends when it meets a Redis whose memory is full.
     broker_channel_error_retry=True,
     #{% endif %}
     broker_transport_options=TRANSPORT_OPTIONS,
     # sending.py tries again; with both, a caller would wait several times as long.
     task_publish_retry_policy={"max_retries": 0},
-    #{% if cookiecutter.broker == "sqs" %}
+    #{% if cookiecutter.__broker == "sqs" %}
     # SQS has no way to tell all workers something.
     worker_enable_remote_control=False,
     #{% endif %}
-    #{% if cookiecutter.result_backend == "redis" %}
+    #{% if cookiecutter.__result_backend == "redis" %}
     # The default keeps a caller waiting far longer when Redis is away. Seconds.
     result_backend_transport_options={"retry_policy": {"timeout": 5.0}},
     redis_socket_timeout=5.0,
@@ -157,12 +157,12 @@ app.conf.update(
 )
 
 logs.connect()
-#{% if cookiecutter.worker_pool != "threads" %}
+#{% if cookiecutter.__worker_pool != "threads" %}
 stopping.connect()
 #{% endif %}
-#{% if cookiecutter.broker == "rabbitmq" %}
+#{% if cookiecutter.__broker == "rabbitmq" %}
 rabbitmq.connect(app)
 #{% endif %}
-#{% if cookiecutter.worker_pool == "gevent" %}
+#{% if cookiecutter.__worker_pool == "gevent" %}
 gevent_pool.connect(app)
 #{% endif %}

@@ -1,14 +1,13 @@
 """The command line: start the service, submit jobs and watch them."""
 
 import inspect
+#{% if cookiecutter.__result_backend != "none" %}
 import json
-#{% if cookiecutter.result_backend != "none" %}
 import time
 #{% endif %}
 from typing import Annotated, Any
 
 import typer
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 #{% if cookiecutter.include_sqlalchemy %}
 from . import dead_letters_cli, outbox_cli
@@ -16,6 +15,7 @@ from . import dead_letters_cli, outbox_cli
 #{% if not cookiecutter.include_sqlalchemy %}
 from . import dead_letters_cli
 #{% endif %}
+from .arguments import keywords
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(dead_letters_cli.app, name="dead-letters")
@@ -23,7 +23,7 @@ app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.add_typer(outbox_cli.app, name="outbox")
 #{% endif %}
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 # Seconds between two looks at a task that is being watched.
 LOOK_EVERY = 0.1
 
@@ -63,14 +63,14 @@ def submit(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="name=value; lists and the like as JSON.")
     ] = None,
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     wait: Annotated[bool, typer.Option(help="Watch the task and print its result.")] = True,
     #{% endif %}
 ) -> None:
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     """Submit a task, show its progress and print its result as JSON."""
     #{% endif %}
-    #{% if cookiecutter.result_backend == "none" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     """Submit a task. What becomes of it is in the worker's log."""
     #{% endif %}
     from kombu.exceptions import OperationalError
@@ -82,13 +82,13 @@ def submit(
         known = sorted(name for name in celery.tasks if not name.startswith("celery."))
         raise SystemExit("\n  ".join([f"There is no task {task!r}. There are:", *known]))
     chosen = celery.tasks[task]
-    keywords = _keywords(task, inspect.signature(chosen.run, eval_str=True), arguments or [])
+    values = keywords(task, inspect.signature(chosen.run, eval_str=True), arguments or [])
     try:
-        result = chosen.apply_async(kwargs=keywords)
+        result = chosen.apply_async(kwargs=values)
     except OperationalError as error:
         raise broker_is_away(celery, error) from None
     typer.echo(f"submitted {task}, id {result.id}", err=True)
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     if wait:
         _watch(result)
     #{% endif %}
@@ -100,45 +100,7 @@ def broker_is_away(celery: Any, error: Exception) -> SystemExit:
         f"The broker {celery.connection_for_write().as_uri()} does not answer: {error}\n"
         "Start one with `dev`, or set CELERY_BROKER_URL to one that runs."
     )
-
-
-def _keywords(task: str, signature: inspect.Signature, texts: list[str]) -> dict[str, Any]:
-    keywords: dict[str, Any] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise SystemExit(f"{text!r} is no argument: write name=value, for example name=Ada.")
-        if name in keywords:
-            raise SystemExit(f"{name} is given twice.")
-        keywords[name] = value
-    try:
-        signature.bind(**keywords)
-        return {name: _typed(_kind(signature, name), text) for name, text in keywords.items()}
-    except (TypeError, ValueError) as error:
-        raise SystemExit(f"{task}{signature}: {error}") from None
-
-
-def _kind(signature: inspect.Signature, name: str) -> Any:
-    parameter = signature.parameters.get(name)
-    # A task may leave its types out, or take any name.
-    if parameter is None or parameter.annotation is parameter.empty:
-        return Any
-    return parameter.annotation
-
-
-def _typed(kind: Any, text: str) -> Any:
-    """The text as a value of the parameter's type. Raises ValueError when it is none."""
-    if kind is str:
-        return text
-    try:
-        accepted: Any = TypeAdapter(kind)
-    except PydanticUserError:  # a TypedDict, on Python 3.11
-        return json.loads(text)
-    try:
-        return accepted.validate_json(text)
-    except ValidationError:
-        return accepted.validate_python(text)
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 
 
 def _watch(result: Any) -> None:

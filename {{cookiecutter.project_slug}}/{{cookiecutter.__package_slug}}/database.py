@@ -48,7 +48,7 @@ async def session() -> AsyncIterator[AsyncSession]:
         async with unit_of_work.begin():
             yield unit_of_work
         for callback in unit_of_work.info.get("after_commit", ()):
-            # Sending a task waits for the broker, which must not stop the loop.
+            # Sending a task may have to wait, which must not stop the loop.
             await asyncio.to_thread(callback)
 
 

@@ -71,20 +71,20 @@ def _plan() -> Plan:
     plan = Plan()
     environment = {"LOG_FORMAT": "console", **os.environ}
     broker = embedded_broker.EmbeddedBroker(STATE / "broker")
-    #{% if cookiecutter.broker != "sqs" %}
+    #{% if cookiecutter.__broker != "sqs" %}
     is_named = "celery_broker_url" in chosen
     #{% endif %}
-    #{% if cookiecutter.broker == "sqs" %}
+    #{% if cookiecutter.__broker == "sqs" %}
     is_named = bool({"celery_broker_url", "sqs_queue_url_prefix"} & chosen)
     #{% endif %}
     if is_named:
         plan.hints.append("broker: the one that the settings name")
     else:
         plan.environment["CELERY_BROKER_URL"] = broker.url(0)
-        #{% if cookiecutter.broker != "redis" %}
+        #{% if cookiecutter.__broker != "redis" %}
         plan.hints.append("broker: one that stands in for {{ cookiecutter._brokers[cookiecutter.broker].title }}, see docs/celery.md")
         #{% endif %}
-    #{% if cookiecutter.broker != "redis" and cookiecutter.result_backend == "redis" %}
+    #{% if cookiecutter.__broker != "redis" and cookiecutter.__result_backend == "redis" %}
     if "celery_result_backend" not in chosen:
         plan.environment["CELERY_RESULT_BACKEND"] = broker.url(1)
     #{% endif %}
@@ -93,7 +93,7 @@ def _plan() -> Plan:
         plan.foundations.append(
             Service("broker", broker.command, environment, broker.configuration)
         )
-    #{% if cookiecutter.result_backend == "postgres" %}
+    #{% if cookiecutter.__result_backend == "postgres" %}
     if settings.celery_result_backend.startswith("db+sqlite:"):
         results = STATE.resolve() / "results.sqlite3"
         plan.environment["CELERY_RESULT_BACKEND"] = f"db+sqlite:///{results}"
@@ -113,7 +113,7 @@ def _plan() -> Plan:
     schedule = ["--schedule", str(STATE / "beat-schedule"), "--pidfile="]
     # Other workers would be greeted for a second at each start, and there are none.
     worker = [*celery, "worker", "--without-mingle", "--without-gossip"]
-    #{% if cookiecutter.worker_pool == "gevent" %}
+    #{% if cookiecutter.__worker_pool == "gevent" %}
     worker.append("--pool=gevent")
     #{% endif %}
     plan.reloading = [

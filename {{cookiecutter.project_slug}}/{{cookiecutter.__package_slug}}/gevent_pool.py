@@ -3,15 +3,15 @@
 from typing import Any
 
 from celery import Celery
-#{% if cookiecutter.broker == "redis" %}
+#{% if cookiecutter.__broker == "redis" %}
 from celery.signals import celeryd_init, worker_ready
 #{% endif %}
-#{% if cookiecutter.broker != "redis" %}
+#{% if cookiecutter.__broker != "redis" %}
 from celery.signals import celeryd_init
 #{% endif %}
 from gevent import monkey
 
-#{% if cookiecutter.broker == "redis" %}
+#{% if cookiecutter.__broker == "redis" %}
 from .settings import settings
 
 #{% endif %}
@@ -21,7 +21,7 @@ COMMAND = "celery -A {{ cookiecutter.__package_slug }} worker --pool gevent"
 def connect(app: Celery) -> None:
     """Have workers of the application refuse a wrong start, and put their tasks back at the end."""
     celeryd_init.connect(refuse_another_pool)
-    #{% if cookiecutter.broker == "redis" %}
+    #{% if cookiecutter.__broker == "redis" %}
     worker_ready.connect(keep_repeatedly)
     #{% endif %}
     # A name, so that programs which only send tasks do not import the worker.
@@ -35,7 +35,7 @@ def refuse_another_pool(options: dict[str, Any], **_: Any) -> None:
     """
     if not (options["pool"].is_green and monkey.is_module_patched("socket")):
         raise SystemExit(f"This service runs on gevent, which the command must name:\n  {COMMAND}")
-#{% if cookiecutter.broker == "redis" %}
+#{% if cookiecutter.__broker == "redis" %}
 
 
 def keep_repeatedly(sender: Any, **_: Any) -> None:

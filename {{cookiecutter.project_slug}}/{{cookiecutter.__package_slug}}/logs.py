@@ -5,11 +5,14 @@ import sys
 from typing import Any
 
 import structlog
+#{% if cookiecutter.task_engine == "celery" %}
 from celery.signals import setup_logging, task_postrun, task_prerun
+#{% endif %}
 
 from .settings import settings
 
 
+#{% if cookiecutter.task_engine == "celery" %}
 def connect() -> None:
     """Have Celery leave its logging to this module, and say when a task begins and ends."""
     setup_logging.connect(configure)
@@ -28,6 +31,7 @@ def _forget_task(task: Any, **_: Any) -> None:
     structlog.contextvars.bind_contextvars(**task.request.log_context_before)
 
 
+#{% endif %}
 def configure(loglevel: int = logging.CRITICAL, **_: Any) -> None:
     """Write every logger's lines to standard error.
 

@@ -1,9 +1,15 @@
 """The tables."""
 
 from datetime import UTC, datetime
+#{% if cookiecutter.task_engine == "celery" %}
 from typing import Any
 
 from sqlalchemy import JSON, DateTime, String, Text
+#{% endif %}
+#{% if cookiecutter.task_engine == "gunicorn" %}
+
+from sqlalchemy import DateTime, String
+#{% endif %}
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -23,6 +29,7 @@ class Order(Base):
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), default=lambda: datetime.now(UTC)
     )
+#{% if cookiecutter.task_engine == "celery" %}
 
 
 class Accepted(Base):
@@ -41,7 +48,8 @@ class Accepted(Base):
     sent: Mapped[int] = mapped_column(default=0)
     # Why it is among the dead letters.
     error: Mapped[str | None] = mapped_column(Text)
-#{% if "redis" not in [cookiecutter.broker, cookiecutter.result_backend] %}
+#{% endif %}
+#{% if cookiecutter.task_engine == "celery" and "redis" not in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 
 
 class Lease(Base):

@@ -1,45 +1,45 @@
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 """How progress travels from a job to whoever watches its task: through the result backend."""
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 """How a job's progress becomes visible: as lines in the log."""
 #{% endif %}
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 import threading
 #{% endif %}
 import time
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from collections import deque
 #{% endif %}
 from collections.abc import Generator
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from contextlib import closing, suppress
 #{% endif %}
 from dataclasses import asdict
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from typing import Any, TypeVar
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 from typing import TypeVar
 #{% endif %}
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from celery import current_task
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 import structlog
 #{% endif %}
 
 from .jobs import Progress
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 # Seconds between two reports: a watcher sees it as movement, the result backend hardly notices.
 PUBLISH_EVERY = 0.1
 # How many of the latest steps a report holds, so that of fast ones none is missed.
 STEPS = 50
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 # Seconds between two lines of the same task.
 PUBLISH_EVERY = 5.0
 
@@ -50,7 +50,7 @@ Result = TypeVar("Result")
 
 
 def publish(steps: Generator[Progress, None, Result]) -> Result:
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     """Run a job to its end; meanwhile its task is in state PROGRESS, with the latest as info."""
     # A task that is called as a function has no id, and nobody who watches it.
     is_watched = bool(current_task and current_task.request.id)
@@ -62,7 +62,7 @@ def publish(steps: Generator[Progress, None, Result]) -> Result:
                 result: Result = end.value
                 return result
     #{% endif %}
-    #{% if cookiecutter.result_backend == "none" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     """Run a job to its end, and say in the log how far it is."""
     published = float("-inf")
     while True:
@@ -75,7 +75,7 @@ def publish(steps: Generator[Progress, None, Result]) -> Result:
             log.info("progress", **asdict(progress))
             published = time.monotonic()
     #{% endif %}
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 
 
 class _NoReport:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
-#{% if cookiecutter.broker == "sqs" or "redis" == cookiecutter.broker == cookiecutter.result_backend %}
+#{% if cookiecutter.__broker == "sqs" or "redis" == cookiecutter.__broker == cookiecutter.__result_backend %}
 from urllib.parse import urlsplit
 #{% endif %}
 
@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BROKER_SCHEMES = ({{ cookiecutter._brokers[cookiecutter.broker].schemes }})
-#{% if cookiecutter.broker == "redis" and cookiecutter.result_backend == "redis" %}
+#{% if cookiecutter.__broker == "redis" and cookiecutter.__result_backend == "redis" %}
 
 
 def _beside(celery_broker_url: str) -> str:
@@ -27,7 +27,7 @@ def _beside(celery_broker_url: str) -> str:
     # A Redis has 16 databases unless it is told otherwise.
     return url._replace(path=f"/{(int(database) + 1) % 16}").geturl()
 #{% endif %}
-#{% if cookiecutter.result_backend == "postgres" and cookiecutter.include_sqlalchemy %}
+#{% if cookiecutter.__result_backend == "postgres" and cookiecutter.include_sqlalchemy %}
 
 
 def _in_database(database_url: str) -> str:
@@ -50,10 +50,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=(".dev/env", ".env"), extra="ignore", frozen=True)
 
     # Celery's own names: it reads these two itself, so any other name would be a second truth.
-    #{% if cookiecutter.broker != "sqs" %}
+    #{% if cookiecutter.__broker != "sqs" %}
     celery_broker_url: str = "{{ cookiecutter._brokers[cookiecutter.broker].url }}"
     #{% endif %}
-    #{% if cookiecutter.broker == "sqs" %}
+    #{% if cookiecutter.__broker == "sqs" %}
     # The queues are made beforehand; the address of each is this, followed by its name. One that
     # begins with http:// leads to a server that stands in for AWS.
     sqs_queue_url_prefix: str = Field(
@@ -75,80 +75,80 @@ class Settings(BaseSettings):
     )
 
     #{% endif %}
-    #{% if cookiecutter.broker == "redis" and cookiecutter.result_backend == "redis" %}
+    #{% if cookiecutter.__broker == "redis" and cookiecutter.__result_backend == "redis" %}
     # Unless set: the broker's own server, the database after the broker's.
     celery_result_backend: str = Field(
         default_factory=lambda known: _beside(known["celery_broker_url"])
     )
     #{% endif %}
-    #{% if cookiecutter.broker != "redis" and cookiecutter.result_backend == "redis" %}
+    #{% if cookiecutter.__broker != "redis" and cookiecutter.__result_backend == "redis" %}
     celery_result_backend: str = "redis://localhost:6379/0"
     #{% endif %}
-    #{% if cookiecutter.result_backend == "postgres" and not cookiecutter.include_sqlalchemy %}
+    #{% if cookiecutter.__result_backend == "postgres" and not cookiecutter.include_sqlalchemy %}
     # PostgreSQL: db+postgresql+psycopg://user:password@host/database
     celery_result_backend: str = "db+sqlite:///results.sqlite3"
     #{% endif %}
-    #{% if cookiecutter.result_backend == "postgres" and cookiecutter.include_sqlalchemy %}
+    #{% if cookiecutter.__result_backend == "postgres" and cookiecutter.include_sqlalchemy %}
     # Unless set: the PostgreSQL that holds the service's own tables.
     celery_result_backend: str = Field(
         default_factory=lambda known: _in_database(known["database_url"])
     )
     #{% endif %}
-    #{% if cookiecutter.result_backend == "none" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     # Where results are stored, if they are.
     celery_result_backend: str | None = None
     #{% endif %}
-    #{% if cookiecutter.broker == "redis" %}
+    #{% if cookiecutter.__broker == "redis" %}
     # The Redis that keeps locks, and what ran once. Unless set: the broker's.
     locks_url: str = Field(default_factory=lambda known: known["celery_broker_url"])
     #{% endif %}
-    #{% if cookiecutter.broker != "redis" and cookiecutter.result_backend == "redis" %}
+    #{% if cookiecutter.__broker != "redis" and cookiecutter.__result_backend == "redis" %}
     # The Redis that keeps locks, and what ran once. Unless set: that of the results.
     locks_url: str = Field(default_factory=lambda known: known["celery_result_backend"])
     #{% endif %}
 
-    #{% if cookiecutter.worker_pool == "prefork" %}
+    #{% if cookiecutter.__worker_pool == "prefork" %}
     # How many tasks one worker runs at a time. Celery's default, a process per core of the host,
     # ignores the limits of a container.
     #{% endif %}
-    #{% if cookiecutter.worker_pool != "prefork" %}
+    #{% if cookiecutter.__worker_pool != "prefork" %}
     # How many tasks one worker runs at a time, all in one process.
     #{% endif %}
     worker_concurrency: int = Field(default={{ cookiecutter._pools[cookiecutter.worker_pool].concurrency }}, gt=0)
-    #{% if cookiecutter.worker_pool != "threads" %}
+    #{% if cookiecutter.__worker_pool != "threads" %}
     # Seconds after which a task that sets no limit of its own is ended. It travels with the task,
     # so it must be the same wherever tasks are sent from.
     #{% endif %}
-    #{% if cookiecutter.worker_pool == "threads" %}
+    #{% if cookiecutter.__worker_pool == "threads" %}
     # Seconds that a task may take. A thread cannot be ended, so this is for the checks below only.
     #{% endif %}
     task_time_limit: int = Field(default=600, gt=0)
-    #{% if cookiecutter.broker == "redis" %}
+    #{% if cookiecutter.__broker == "redis" %}
     # Whether tasks are fetched so that none is lost when its worker is killed: redis_transport.py.
     reliable_fetch: bool = True
     #{% endif %}
-    #{% if cookiecutter.broker == "redis" and cookiecutter.worker_pool != "gevent" %}
+    #{% if cookiecutter.__broker == "redis" and cookiecutter.__worker_pool != "gevent" %}
     # Seconds without a sign of life after which a worker's tasks go to another one.
     task_lease: float = Field(default=8, gt=0)
     #{% endif %}
-    #{% if cookiecutter.broker == "redis" and cookiecutter.worker_pool == "gevent" %}
+    #{% if cookiecutter.__broker == "redis" and cookiecutter.__worker_pool == "gevent" %}
     # Seconds without a sign of life after which a worker's tasks go to another one. A task that
     # computes for longer holds up the signs, too.
     task_lease: float = Field(default=30, gt=0)
     #{% endif %}
-    #{% if cookiecutter.broker == "redis" %}
+    #{% if cookiecutter.__broker == "redis" %}
     # The same for workers that give no signs: those of plain Celery, or without RELIABLE_FETCH.
     #{% endif %}
-    #{% if cookiecutter.broker == "rabbitmq" %}
+    #{% if cookiecutter.__broker == "rabbitmq" %}
     # Seconds after which RabbitMQ takes a task that was not acknowledged from a worker that lives:
     # its consumer timeout, which is set there. The task of a dead worker does not wait.
     #{% endif %}
-    #{% if cookiecutter.broker == "sqs" %}
+    #{% if cookiecutter.__broker == "sqs" %}
     # Seconds for which a worker claims what SQS hands out. What is not acknowledged by then goes to
     # another one. SQS hides nothing for more than twelve hours.
     visibility_timeout: int = Field(default={{ cookiecutter._brokers[cookiecutter.broker].visibility_timeout }}, gt=0, le=12 * 60 * 60)
     #{% endif %}
-    #{% if cookiecutter.broker != "sqs" %}
+    #{% if cookiecutter.__broker != "sqs" %}
     visibility_timeout: int = Field(default={{ cookiecutter._brokers[cookiecutter.broker].visibility_timeout }}, gt=0)
     #{% endif %}
     #{% if cookiecutter.include_sqlalchemy %}
@@ -234,7 +234,7 @@ class Settings(BaseSettings):
         if scheme not in BROKER_SCHEMES:
             supported = ", ".join(f"{scheme}://" for scheme in BROKER_SCHEMES)
             raise ValueError(f"this service speaks to {supported}; others: see docs/celery.md")
-        #{% if cookiecutter.broker == "redis" %}
+        #{% if cookiecutter.__broker == "redis" %}
         if scheme == "rediss" and "ssl_cert_reqs=" not in url:
             # Kombu would not check the certificate then, and tell nobody but the log.
             raise ValueError("add ?ssl_cert_reqs=required, or the certificate is not verified")

@@ -2,12 +2,12 @@
 
 import os
 import signal
-#{% if cookiecutter.worker_pool == "prefork" %}
+#{% if cookiecutter.__worker_pool == "prefork" %}
 import threading
 #{% endif %}
 from typing import Any
 
-#{% if cookiecutter.worker_pool == "gevent" %}
+#{% if cookiecutter.__worker_pool == "gevent" %}
 import gevent
 #{% endif %}
 from celery.signals import worker_shutting_down
@@ -23,10 +23,10 @@ def connect() -> None:
 def give_back_in_time(how: str, **_: Any) -> None:
     """Otherwise a long task outlives every patience, is killed, and waits to be missed."""
     if how == "Warm":
-        #{% if cookiecutter.worker_pool == "gevent" %}
+        #{% if cookiecutter.__worker_pool == "gevent" %}
         gevent.spawn_later(settings.shutdown_timeout, _give_back)
         #{% endif %}
-        #{% if cookiecutter.worker_pool == "prefork" %}
+        #{% if cookiecutter.__worker_pool == "prefork" %}
         timer = threading.Timer(settings.shutdown_timeout, _give_back)
         timer.daemon = True
         timer.start()

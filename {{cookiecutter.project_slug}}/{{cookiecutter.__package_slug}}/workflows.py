@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from celery import chain, chord, group
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 from celery import chain, group
 #{% endif %}
 from celery.result import AsyncResult
 
 from .queues import Queue
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from .tasks import etl, failures, images, reports
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 from .tasks import etl, failures, images
 #{% endif %}
 
@@ -31,7 +31,7 @@ def make_thumbnails(sources: Sequence[str]) -> AsyncResult[Any]:
     return group(images.thumbnail.s(source) for source in sources).apply_async()
 
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 def report_on_days(days: Sequence[str]) -> AsyncResult[Any]:
     """A chord: all at once, then one task that gets all results; none of it if one fails."""
     total = reports.total.s().on_error(failures.report.s())

@@ -1,1 +1,1 @@
-"""The HTTP API: who may not reach the broker submits jobs here, and watches them."""
+"""The HTTP API: whoever speaks it submits jobs here, and watches them."""

@@ -8,23 +8,35 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 
+#{% if cookiecutter.task_engine == "celery" %}
 from ..celery import app as celery
+#{% endif %}
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty.jobs import tasks
+#{% endif %}
 from ..settings import settings
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" and cookiecutter.__broker != "sqs" %}
+from . import cancel, events, guard, jobs, probes, problems, service, submit
+#{% endif %}
+#{% if cookiecutter.__result_backend != "none" and cookiecutter.__broker == "sqs" %}
 from . import events, guard, jobs, probes, problems, service, submit
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 from . import guard, probes, problems, service, submit
 #{% endif %}
-#{% if cookiecutter.result_backend == "postgres" %}
+#{% if cookiecutter.__result_backend == "file" %}
+from .board_store import BoardStore as ResultStore
+#{% endif %}
+#{% if cookiecutter.__result_backend == "postgres" %}
 from .database_store import DatabaseStore as ResultStore
 #{% endif %}
+from .look import Look
 from .offered import offers
-from .publisher import Look, Publisher
-#{% if cookiecutter.result_backend == "redis" %}
+from .publisher import Publisher, reach
+#{% if cookiecutter.__result_backend == "redis" %}
 from .redis_store import RedisStore as ResultStore
 #{% endif %}
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from .store import Store
 #{% endif %}
 
@@ -42,17 +54,26 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     app.state.publisher = Publisher()
-    app.state.broker = Look(app.state.publisher, probes.reach_broker, probes.FRESH)
+    app.state.reached = Look(app.state.publisher, reach, probes.FRESH)
     app.state.overview = Look(app.state.publisher, service.overview, service.FRESH)
     problems.connect(app)
 
-    offered = offers(celery)
+    #{% if cookiecutter.task_engine == "celery" %}
+    celery.loader.import_default_modules()
+    offered = offers({name: task.run for name, task in celery.tasks.items()})
+    #{% endif %}
+    #{% if cookiecutter.task_engine == "gunicorn" %}
+    offered = offers({name: task.run for name, task in tasks().items()})
+    #{% endif %}
     # Not by routers of their own, for which FastAPI would build each of these routes again.
     submit.add_routes(app, offered)
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     jobs.add_stats(app, offered)
     app.include_router(jobs.routes)
     app.include_router(events.routes)
+    #{% endif %}
+    #{% if cookiecutter.__result_backend != "none" and cookiecutter.__broker != "sqs" %}
+    app.include_router(cancel.routes)
     #{% endif %}
     app.include_router(service.routes)
     app.include_router(probes.routes)
@@ -75,7 +96,7 @@ def create_app() -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     store: Store = ResultStore()
     await store.start()
     app.state.store = store
@@ -84,6 +105,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         app.state.publisher.close()
-        #{% if cookiecutter.result_backend != "none" %}
+        #{% if cookiecutter.__result_backend != "none" %}
         await store.close()
         #{% endif %}

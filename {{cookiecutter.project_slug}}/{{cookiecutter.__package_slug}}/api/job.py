@@ -18,7 +18,7 @@ class State(StrEnum):
 
 
 FINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED}
-# Celery's names. A task that it knows nothing of waits in its queue.
+# As they are stored. A job of which nothing is stored waits in its queue.
 STATES = {
     "PENDING": State.QUEUED,
     "RECEIVED": State.QUEUED,
@@ -48,7 +48,7 @@ class Failure(BaseModel):
 class Links(BaseModel):
     self: str
     events: str
-    #{% if cookiecutter.broker != "sqs" %}
+    #{% if cookiecutter.__broker != "sqs" %}
     cancel: str
     #{% endif %}
 
@@ -76,7 +76,7 @@ class Submission(BaseModel):
 
 
 class Seen:
-    """What the result backend has of a job: Celery's own record, or nothing yet."""
+    """What is stored of a job, or nothing yet."""
 
     def __init__(self, record: Mapping[str, Any] | None) -> None:
         self._record = record or {"status": "PENDING", "result": None}
@@ -85,15 +85,19 @@ class Seen:
 
     def steps(self) -> list[Progress]:
         """The latest steps of a job that reports them, the oldest first."""
-        found = self._record["result"]
-        # A task may tell of its progress in Celery's own way, and what it likes.
-        if self._record["status"] != "PROGRESS" or "steps" not in found:
-            return []
-        return [Progress(**step) for step in found["steps"]]
+        return [Progress(**step) for step in self._report().get("steps", ())]
 
     def began(self) -> float:
         """When the run began that these steps are of: a job that is tried again has several."""
-        return float(self._record["result"]["began"]) if self.steps() else 0.0
+        return float(self._report().get("began", 0))
+
+    def _report(self) -> Mapping[str, Any]:
+        # Where it is kept beside the result, it can be read when that is there.
+        found = self._record.get("report")
+        if self._record["status"] == "PROGRESS":
+            found = found or self._record["result"]
+        # A task may tell of its progress in a way of its own, and what it likes.
+        return found if isinstance(found, Mapping) and "steps" in found else {}
 
     def error(self) -> Failure | None:
         if self.state not in (State.FAILED, State.CANCELLED, State.RETRYING):
@@ -113,13 +117,13 @@ class Seen:
             task=submission and submission.task,
             submitted_at=submission and submission.submitted_at,
             state=self.state,
-            progress=steps[-1] if steps else None,
+            progress=steps[-1] if steps and not self.is_final else None,
             result=self._record["result"] if self.state is State.SUCCEEDED else None,
             error=self.error(),
-            #{% if cookiecutter.broker != "sqs" %}
+            #{% if cookiecutter.__broker != "sqs" %}
             links=Links(self=base, events=f"{base}/events", cancel=f"{base}/cancel"),
             #{% endif %}
-            #{% if cookiecutter.broker == "sqs" %}
+            #{% if cookiecutter.__broker == "sqs" %}
             links=Links(self=base, events=f"{base}/events"),
             #{% endif %}
         )

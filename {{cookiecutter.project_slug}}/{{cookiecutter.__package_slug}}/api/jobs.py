@@ -3,33 +3,18 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-#{% if cookiecutter.broker == "sqs" %}
 from typing import Annotated
-#{% endif %}
-#{% if cookiecutter.broker != "sqs" %}
-from typing import Annotated, Any
-#{% endif %}
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from pydantic import BaseModel
 
-#{% if cookiecutter.broker != "sqs" %}
-from ..celery import app
-#{% endif %}
 from . import guard, problems
 from .job import Job, Seen, State, Submission
 from .offered import Offer
-#{% if cookiecutter.broker != "sqs" %}
-from .publisher import Publisher, connection
-#{% endif %}
 from .store import MOST, Store
 
 # Jobs that are looked at in one go.
 BATCH = 100
-#{% if cookiecutter.broker != "sqs" %}
-# Seconds that workers have to answer.
-PATIENCE = 0.5
-#{% endif %}
 
 UNKNOWN = problems.expected(
     HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
@@ -96,42 +81,6 @@ async def look(request: Request, job_id: str, submission: Known) -> Job:
     return (seen or Seen(None)).job(job_id, submission)
 
 
-#{% if cookiecutter.broker != "sqs" %}
-@routes.post("/api/jobs/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=UNKNOWN)
-async def cancel(request: Request, job_id: str, submission: Known) -> Job:
-    #{% endif %}
-    #{% if cookiecutter.broker != "sqs" and cookiecutter.worker_pool != "threads" %}
-    """End a job, whether it waits or runs. One that waits is dropped when a worker meets it."""
-    #{% endif %}
-    #{% if cookiecutter.broker != "sqs" and cookiecutter.worker_pool == "threads" %}
-    """Drop a job that waits, when a worker meets it. Nothing can end a thread that runs one."""
-    #{% endif %}
-    #{% if cookiecutter.broker != "sqs" %}
-    publisher: Publisher = request.app.state.publisher
-    if not await publisher.run(lambda: _revoke(job_id)):
-        # Only workers that run keep in mind what they must not begin.
-        raise HTTPException(
-            HTTPStatus.SERVICE_UNAVAILABLE, "No worker answers. Try again.", {"Retry-After": "1"}
-        )
-    return await look(request, job_id, submission)
-
-
-def _revoke(job_id: str) -> Any:
-    """The answers of the workers."""
-    with connection() as made:
-        #{% endif %}
-        #{% if cookiecutter.broker != "sqs" and cookiecutter.worker_pool == "threads" %}
-        return app.control.revoke(job_id, connection=made, reply=True, timeout=PATIENCE)
-        #{% endif %}
-        #{% if cookiecutter.broker != "sqs" and cookiecutter.worker_pool != "threads" %}
-        return app.control.revoke(
-            job_id, terminate=True, connection=made, reply=True, timeout=PATIENCE
-        )
-        #{% endif %}
-        #{% if cookiecutter.broker != "sqs" %}
-
-
-#{% endif %}
 def add_stats(api: FastAPI, offers: list[Offer]) -> None:
     """A route for each group of tasks."""
     for group in sorted({offer.group for offer in offers}):

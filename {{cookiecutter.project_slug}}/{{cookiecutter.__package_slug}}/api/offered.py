@@ -2,12 +2,11 @@
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from celery import Celery, Task
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -91,25 +90,24 @@ class Offer:
         return self.path.partition("/")[0]
 
 
-def offers(app: Celery) -> list[Offer]:
-    """Each task of tasks/, sorted by its path."""
-    app.loader.import_default_modules()
-    return sorted(_offers(app), key=lambda offer: offer.path)
+def offers(functions: Mapping[str, Callable[..., Any]]) -> list[Offer]:
+    """Each task of tasks/, of those with these names and functions, sorted by its path."""
+    return sorted(_offers(functions), key=lambda offer: offer.path)
 
 
-def _offers(app: Celery) -> Iterator[Offer]:
-    for name, task in app.tasks.items():
-        is_ours = inspect.unwrap(task.run).__module__.startswith(TASKS)
+def _offers(functions: Mapping[str, Callable[..., Any]]) -> Iterator[Offer]:
+    for name, function in functions.items():
+        is_ours = inspect.unwrap(function).__module__.startswith(TASKS)
         if is_ours and name not in NOT_OFFERED:
             path = PATHS.get(name, name.replace(".", "/").replace("_", "-"))
-            summary = (inspect.getdoc(task.run) or name).partition("\n")[0]
+            summary = (inspect.getdoc(function) or name).partition("\n")[0]
             # It takes an exception, for example, and is there for other tasks.
             with suppress(PydanticSchemaGenerationError):
-                yield Offer(name, path, summary, _arguments(name, task))
+                yield Offer(name, path, summary, _arguments(name, function))
 
 
-def _arguments(name: str, task: "Task[..., Any]") -> type[BaseModel]:
-    signature = inspect.signature(task.run, eval_str=True)
+def _arguments(name: str, function: Callable[..., Any]) -> type[BaseModel]:
+    signature = inspect.signature(function, eval_str=True)
     fields: dict[str, Any] = {}
     for parameter in signature.parameters.values():
         default = ... if parameter.default is parameter.empty else parameter.default

@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import HTTPException
@@ -14,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from ..broker import SENDING_OPTIONS
 from ..celery import app
+from ..queues import Queue
 from ..settings import settings
 
 Result = TypeVar("Result")
@@ -97,24 +97,14 @@ class Publisher:
                 place.set_result(None)
 
 
-class Look(Generic[Result]):
-    """What the broker says to one question, asked once for all who ask at about the same time."""
-
-    def __init__(self, publisher: Publisher, question: Callable[[], Result], fresh: float) -> None:
-        """An answer counts for so many seconds."""
-        self._publisher, self._question, self._fresh = publisher, question, fresh
-        self._asked: asyncio.Task[Result] | None = None
-        self._asked_at = float("-inf")
-
-    async def answer(self) -> Result:
-        """Raises HTTPException when the broker does not answer."""
-        if self._asked is None or not self._is_fresh():
-            self._asked_at = monotonic()
-            self._asked = asyncio.create_task(self._publisher.run(self._question))
-        return await asyncio.shield(self._asked)
-
-    def _is_fresh(self) -> bool:
-        return monotonic() - self._asked_at <= self._fresh
+def reach() -> None:
+    """Raises what its driver raises when the broker cannot be reached."""
+    queue: Any = app.amqp.queues[Queue.DEFAULT]
+    with connection() as made:
+        made.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        with made.channel() as channel:
+            # Not every broker is asked something by a connection alone.
+            queue(channel).queue_declare()
 
 
 def _told(call: Callable[[], Result]) -> Result:

@@ -1,7 +1,7 @@
 """The process that serves the API, until SIGTERM: what was accepted is answered before it ends."""
 
 import signal
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 import socket
 #{% endif %}
 import sys
@@ -30,10 +30,10 @@ def serve() -> None:
         access_log=False,
         server_header=False,
     )
-    #{% if cookiecutter.result_backend == "none" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     uvicorn.Server(configuration).run()
     #{% endif %}
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     Server(configuration).run()
 
 

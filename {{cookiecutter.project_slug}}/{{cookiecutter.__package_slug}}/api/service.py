@@ -9,17 +9,17 @@ from pydantic import BaseModel
 from ..broker import DEAD_LETTERS_QUEUE
 from ..celery import app
 from . import guard, problems
-from .publisher import Look
+from .look import Look
 
 # Seconds for which an answer counts: the broker is asked no more often, however many look.
 FRESH = 2.0
-#{% if cookiecutter.broker != "sqs" %}
+#{% if cookiecutter.__broker != "sqs" %}
 # Seconds that workers have to answer.
 PATIENCE = 0.5
 #{% endif %}
 
 
-#{% if cookiecutter.broker != "sqs" %}
+#{% if cookiecutter.__broker != "sqs" %}
 class Worker(BaseModel):
     name: str
     # Tasks that it runs at this moment.
@@ -31,7 +31,7 @@ class Service(BaseModel):
     # Name of a queue -> how many tasks wait there.
     queues: dict[str, int]
     dead_letters: int
-    #{% if cookiecutter.broker != "sqs" %}
+    #{% if cookiecutter.__broker != "sqs" %}
     workers: list[Worker]
     #{% endif %}
 
@@ -45,12 +45,12 @@ def overview() -> Service:
         with connection.channel() as channel:
             queues = {name: _waiting(queue, channel) for name, queue in app.amqp.queues.items()}
             dead_letters = _waiting(DEAD_LETTERS_QUEUE, channel)
-        #{% if cookiecutter.broker != "sqs" %}
+        #{% if cookiecutter.__broker != "sqs" %}
         active = app.control.inspect(timeout=PATIENCE, connection=connection).active() or {}
         workers = [Worker(name=name, active=len(active[name])) for name in sorted(active)]
         return Service(queues=queues, dead_letters=dead_letters, workers=workers)
         #{% endif %}
-        #{% if cookiecutter.broker == "sqs" %}
+        #{% if cookiecutter.__broker == "sqs" %}
         return Service(queues=queues, dead_letters=dead_letters)
         #{% endif %}
 

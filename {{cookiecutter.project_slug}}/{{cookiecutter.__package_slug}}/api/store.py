@@ -1,4 +1,4 @@
-"""What the API keeps and reads beside the broker: which jobs there are, and how each is."""
+"""What the API keeps and reads: which jobs there are, and how each is."""
 
 import asyncio
 from collections import deque

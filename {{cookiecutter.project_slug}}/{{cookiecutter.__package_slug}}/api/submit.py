@@ -1,6 +1,6 @@
 """A route for each task that callers may submit."""
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 import asyncio
 import hashlib
 import json
@@ -9,29 +9,29 @@ from contextlib import suppress
 from datetime import UTC, datetime
 #{% endif %}
 from http import HTTPStatus
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from typing import Annotated, Any
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 from typing import Any
 #{% endif %}
 from uuid import uuid4
 
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from fastapi import FastAPI, Header, HTTPException, Query, Request, Response
 #{% endif %}
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
 #{% endif %}
 
 from . import guard, problems
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from .job import Job, Seen, Submission
 #{% endif %}
 from .offered import Offer
 from .publisher import Publisher
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 from .store import Claim, Store
 
 # Seconds that a caller may wait for a result.
@@ -54,14 +54,14 @@ IdempotencyKey = Annotated[
 
 REFUSALS = guard.REFUSALS | problems.expected(
     HTTPStatus.BAD_REQUEST,
-    #{% if cookiecutter.result_backend != "none" %}
+    #{% if cookiecutter.__result_backend != "none" %}
     HTTPStatus.CONFLICT,
     #{% endif %}
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 
 
 class Submitted(BaseModel):
@@ -83,14 +83,14 @@ def add_routes(api: FastAPI, offers: list[Offer]) -> None:
             summary=offer.summary,
             tags=[offer.group],
             dependencies=guard.NEEDS_KEY,
-            #{% if cookiecutter.result_backend != "none" %}
+            #{% if cookiecutter.__result_backend != "none" %}
             responses={**REFUSALS, 200: {"model": Job, "description": "It has ended in time."}},
             #{% endif %}
-            #{% if cookiecutter.result_backend == "none" %}
+            #{% if cookiecutter.__result_backend == "none" %}
             responses=REFUSALS,
             #{% endif %}
         )
-#{% if cookiecutter.result_backend == "none" %}
+#{% if cookiecutter.__result_backend == "none" %}
 
 
 def _endpoint(offer: Offer) -> Any:
@@ -103,7 +103,7 @@ def _endpoint(offer: Offer) -> Any:
     submit.__annotations__["arguments"] = offer.arguments
     return submit
 #{% endif %}
-#{% if cookiecutter.result_backend != "none" %}
+#{% if cookiecutter.__result_backend != "none" %}
 
 
 def _endpoint(offer: Offer) -> Any:
@@ -172,7 +172,7 @@ async def _claimed(store: Store, key: str, job_id: str, fingerprint: str) -> Cla
 
 
 async def _remember(store: Store, submission: Submission) -> None:
-    # The broker has the job. To refuse it now would have the caller submit it twice.
+    # The job is accepted. To refuse it now would have the caller submit it twice.
     with suppress(HTTPException):
         await store.remember(submission)
 

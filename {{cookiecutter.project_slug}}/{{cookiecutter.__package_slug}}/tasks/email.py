@@ -2,8 +2,13 @@
 
 import smtplib
 
+#{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
 
+#{% endif %}
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty import shared_task
+#{% endif %}
 from ..jobs import email
 from ..progress import publish
 

@@ -1,7 +1,12 @@
 """Load orders from files in the background: in one task, or step by step in a workflow."""
 
+#{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
 
+#{% endif %}
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty import shared_task
+#{% endif %}
 from ..jobs import etl
 from ..progress import publish
 

@@ -1,7 +1,12 @@
 """Resize pictures in the background."""
 
+#{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
 
+#{% endif %}
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty import shared_task
+#{% endif %}
 from ..jobs import images
 from ..progress import publish
 

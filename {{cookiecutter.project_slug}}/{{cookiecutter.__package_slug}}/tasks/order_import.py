@@ -1,8 +1,13 @@
 """Write staged orders into the database in the background."""
 
+#{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
+#{% endif %}
 from sqlalchemy.exc import OperationalError
 
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty import shared_task
+#{% endif %}
 from ..jobs import order_import
 from ..run_async import run_async
 

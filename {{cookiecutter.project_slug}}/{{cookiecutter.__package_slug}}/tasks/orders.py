@@ -1,9 +1,14 @@
 """Record orders, and confirm each one once it is safely written."""
 
 import structlog
+#{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
+#{% endif %}
 from sqlalchemy.exc import OperationalError
 
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty import shared_task
+#{% endif %}
 from ..jobs import orders
 from ..run_async import run_async
 

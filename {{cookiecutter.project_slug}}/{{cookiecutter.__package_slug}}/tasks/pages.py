@@ -1,8 +1,13 @@
 """Fetch web pages through the cache."""
 
 import httpx2
+#{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
+#{% endif %}
 
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty import shared_task
+#{% endif %}
 from ..jobs import pages
 from ..run_async import run_async
 

@@ -3,8 +3,13 @@
 from datetime import date
 
 import httpx2
+#{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
+#{% endif %}
 
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty import shared_task
+#{% endif %}
 from ..jobs import reports
 from ..run_async import run_async
 

@@ -2,8 +2,13 @@
 
 from datetime import date
 
+#{% if cookiecutter.task_engine == "celery" %}
 from celery import shared_task
 
+#{% endif %}
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from ..dirty import shared_task
+#{% endif %}
 from ..jobs import training
 from ..jobs.etl import TABLE
 from ..progress import publish
