@@ -46,6 +46,8 @@ def test_a_job_that_is_submitted_over_http_is_done_by_a_worker(live: Live) -> No
 
 def test_each_queue_has_processes_of_its_own(live: Live) -> None:
     """It leans on what Gunicorn may change: which process loads which app."""
+    # A test before this one may have ended some.
+    wait_until(live.has_all_workers, "the workers")
     names = [name.rpartition("-") for name in live.workers()]
 
     assert Counter(queue for queue, _, _ in names) == PROCESSES
