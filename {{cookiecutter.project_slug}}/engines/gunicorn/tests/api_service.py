@@ -52,6 +52,8 @@ def is_watched() -> bool:
 
 def forget_all() -> None:
     """As if nothing had been submitted yet."""
+    # The first look makes the tables: nobody may have looked so far.
+    jobs.board().waiting()
     with closing(sqlite3.connect(settings.jobs_dir / "jobs.sqlite3")) as connection, connection:
         connection.execute("DELETE FROM jobs")
         connection.execute("DELETE FROM idempotency_keys")

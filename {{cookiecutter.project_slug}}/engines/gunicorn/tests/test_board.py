@@ -3,12 +3,15 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from {{ cookiecutter.__package_slug }}.dirty.board import Board, Delivery, QueueIsFull, is_final
 
 QUEUE = "default"
+# Seconds for what takes no time.
+TIMEOUT = 10
 
 
 @pytest.fixture
@@ -159,6 +162,20 @@ def test_of_all_processes_one_has_a_run_of_the_schedule(board: Board) -> None:
     assert not board.is_due("daily", now - 60)
 
     assert [board.is_due("daily", now) for _ in range(3)] == [True, False, False]
+
+
+def test_of_all_who_open_a_new_file_at_once_none_fails(tmp_path: Path) -> None:
+    together = Barrier(8)
+
+    def first_look(board: Board) -> dict[str, int]:
+        together.wait(TIMEOUT)
+        return board.waiting()
+
+    with ThreadPoolExecutor(8) as threads:
+        for attempt in range(200):
+            found = threads.map(first_look, [Board(tmp_path / str(attempt))] * 8)
+
+            assert list(found) == [{}] * 8
 
 
 def test_what_was_written_is_there_for_another_process(board: Board, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The jobs, in a file that all processes of this host share: which wait, run, and have ended."""
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -355,18 +356,35 @@ class Board:
     def _connection(self) -> sqlite3.Connection:
         if getattr(self._local, "pid", None) != os.getpid():
             self._folder.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self._folder / "jobs.sqlite3", timeout=PATIENCE, isolation_level=None
-            )
-            connection.row_factory = sqlite3.Row
-            # Readers and one writer at the same time; what is committed survives the end of any
-            # process, and the last moments before a power cut may be lost.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(SCHEMA)
-            self._local.connection, self._local.pid = connection, os.getpid()
+            with _alone_in(self._folder):
+                self._local.connection = _open(self._folder / "jobs.sqlite3")
+            self._local.pid = os.getpid()
         found: sqlite3.Connection = self._local.connection
         return found
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """SQLite waits for no other process while a new file gets its journal: it fails."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        # A process that was forked meanwhile has the descriptor too, and would hold the lock.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    # Readers and one writer at the same time; what is committed survives the end of any process,
+    # and the last moments before a power cut may be lost.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.executescript(SCHEMA)
+    return connection
 
 
 def _delivery(row: sqlite3.Row) -> Delivery:
