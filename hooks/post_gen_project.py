@@ -86,6 +86,7 @@ ONLY_CELERY = [
     f"{PACKAGE}/broker.py",
     f"{PACKAGE}/celery.py",
     f"{PACKAGE}/consumer.py",
+    f"{PACKAGE}/counted_request.py",
     f"{PACKAGE}/database_leases.py",
     f"{PACKAGE}/dead_letters.py",
     f"{PACKAGE}/embedded_broker.py",
@@ -100,6 +101,7 @@ ONLY_CELERY = [
     f"{PACKAGE}/request.py",
     f"{PACKAGE}/sending.py",
     f"{PACKAGE}/stopping.py",
+    f"{PACKAGE}/task_metrics.py",
     f"{PACKAGE}/tasks/failures.py",
     f"{PACKAGE}/workflows.py",
 ]
@@ -242,6 +244,13 @@ ONLY_IF = {
         "docs/cache.md",
     ],
     ("include_flower", (True,)): ["flowerconfig.py", "tests/test_flower.py"],
+    ("include_metrics", (True,)): [
+        f"{PACKAGE}/counted_request.py",
+        f"{PACKAGE}/api/measured.py",
+        f"{PACKAGE}/metrics.py",
+        f"{PACKAGE}/task_metrics.py",
+        "tests/test_metrics.py",
+    ],
     ("include_docker", (True,)): [
         "Dockerfile",
         "compose.yaml",

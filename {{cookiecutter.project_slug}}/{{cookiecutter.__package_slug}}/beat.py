@@ -26,6 +26,10 @@ class Scheduler(PersistentScheduler):
     schedule_filename: str
     _store: Any
     _lock: int | None = None
+    #{% if cookiecutter.include_metrics %}
+    # Seconds since 1970; None while another beat sends.
+    ticked_at: float | None = None
+    #{% endif %}
     _sends = False
 
     def setup_schedule(self) -> None:
@@ -38,6 +42,9 @@ class Scheduler(PersistentScheduler):
         if self._sends or self._take_over():
             self._follow_the_clock()
             seconds = super().tick(*args, **options)
+            #{% if cookiecutter.include_metrics %}
+            self.ticked_at = time.time()
+            #{% endif %}
         health.sign(health.READY)
         return seconds
 

@@ -26,6 +26,9 @@ from .queues import ROUTES, Queue
 from .schedule import SCHEDULE
 from .sending import Application
 from .settings import settings
+#{% if cookiecutter.include_metrics %}
+from .task_metrics import count_tasks
+#{% endif %}
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -157,6 +160,9 @@ app.conf.update(
 )
 
 logs.connect()
+#{% if cookiecutter.include_metrics %}
+count_tasks(app)
+#{% endif %}
 #{% if cookiecutter.__worker_pool != "threads" %}
 stopping.connect()
 #{% endif %}

@@ -11,6 +11,9 @@ import signal
 import subprocess
 #{% endif %}
 import sys
+#{% if cookiecutter.include_metrics %}
+from collections import ChainMap
+#{% endif %}
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -137,6 +140,12 @@ def _plan() -> Plan:
     plan.reloading.append(Service("api", api, environment))
     # Behind the # a browser keeps it to itself, and the page takes it from there.
     plan.hints.append(f"API and its page: http://127.0.0.1:{port}/#key={key}")
+    #{% endif %}
+    #{% if cookiecutter.include_metrics %}
+    for index, service in enumerate(plan.reloading):
+        metrics_port = str(embedded_broker.free_port(9808 + index))
+        service.environment = ChainMap({"METRICS_PORT": metrics_port}, environment)
+        plan.hints.append(f"metrics of {service.name}: http://127.0.0.1:{metrics_port}/metrics")
     #{% endif %}
     #{% if cookiecutter.include_flower %}
     flower_port = embedded_broker.free_port(5555)

@@ -21,9 +21,17 @@ def commands() -> None:
 @app.command()
 def relay() -> None:
     """Send what is accepted, until SIGTERM or Ctrl-C. Any number may run."""
+    #{% if cookiecutter.include_metrics %}
+    from . import logs, metrics, outbox_relay
+    #{% endif %}
+    #{% if not cookiecutter.include_metrics %}
     from . import logs, outbox_relay
+    #{% endif %}
 
     logs.configure()
+    #{% if cookiecutter.include_metrics %}
+    metrics.serve()
+    #{% endif %}
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         # By a thread, because the relay may hold the event's own lock when the signal comes.

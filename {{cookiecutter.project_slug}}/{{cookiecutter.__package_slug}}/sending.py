@@ -20,6 +20,14 @@ PATIENCE_OF_A_TASK = 30.0
 TRY_AGAIN_AFTER = 0.05
 
 
+def prompt_connection(app: Celery) -> Any:
+    """To the broker, for who should not wait: it is tried as often as its user says, no more."""
+    return app.connection_for_write(
+        connect_timeout=settings.publish_timeout,
+        transport_options={**SENDING_OPTIONS, "max_retries": 0},
+    )
+
+
 class PromptProducer(Producer):
     """Waits for a confirmation no longer than for the rest, whatever time-outs a socket has."""
 
@@ -38,11 +46,7 @@ class PromptAMQP(AMQP):
     @property
     def producer_pool(self) -> Any:
         if self._producer_pool is None:
-            connection = self.app.connection_for_write(
-                connect_timeout=settings.publish_timeout,
-                # The tries are counted in one place, below.
-                transport_options={**SENDING_OPTIONS, "max_retries": 0},
-            )
+            connection = prompt_connection(self.app)
             self._producer_pool = pools.ProducerPool(
                 pools.connections[connection],
                 limit=self.app.pool.limit,

@@ -31,6 +31,9 @@ from .board_store import BoardStore as ResultStore
 from .database_store import DatabaseStore as ResultStore
 #{% endif %}
 from .look import Look
+#{% if cookiecutter.include_metrics %}
+from .measured import Measured
+#{% endif %}
 from .offered import offers
 from .publisher import Publisher, reach
 #{% if cookiecutter.__result_backend == "redis" %}
@@ -91,6 +94,10 @@ def create_app() -> FastAPI:
             expose_headers=["Location", "Retry-After"],
         )
     app.add_middleware(guard.SecurityHeaders)
+    #{% if cookiecutter.include_metrics %}
+    if settings.metrics_port is not None:
+        app.add_middleware(Measured)
+    #{% endif %}
     return app
 
 

@@ -8,7 +8,12 @@ import sys
 
 import uvicorn
 
+#{% if cookiecutter.include_metrics %}
+from .. import logs, metrics
+#{% endif %}
+#{% if not cookiecutter.include_metrics %}
 from .. import logs
+#{% endif %}
 from ..settings import settings
 from .application import create_app
 
@@ -30,6 +35,9 @@ def serve() -> None:
         access_log=False,
         server_header=False,
     )
+    #{% if cookiecutter.include_metrics %}
+    metrics.serve()
+    #{% endif %}
     #{% if cookiecutter.__result_backend == "none" %}
     uvicorn.Server(configuration).run()
     #{% endif %}

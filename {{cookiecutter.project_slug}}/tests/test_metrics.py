@@ -1,0 +1,92 @@
+"""What Prometheus reads adds up to what happened, in whichever process it did."""
+
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from live_service import TIMEOUT, Service, running_service, wait_until
+from prometheus_client.parser import text_string_to_metric_families
+
+from {{ cookiecutter.__package_slug }}.embedded_broker import free_port
+
+OWN = '''
+"""A task with a metric of its own."""
+
+from celery import shared_task
+from prometheus_client import Counter
+
+READ = Counter("shop_orders_read", "Orders read.", ["source"])
+
+
+@shared_task(name="shop.read")
+def read(orders: int) -> None:
+    READ.labels("file").inc(orders)
+'''
+Samples = dict[tuple[str, tuple[str, ...]], float]
+
+
+def scrape(port: str) -> Samples:
+    """Name and values of the labels, in the order of the labels' names -> value."""
+    connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def wait_for(port: str, name: str, *labels: str, value: float) -> Samples:
+    """All there is, as soon as this one has the value."""
+    wait_until(lambda: scrape(port).get((name, labels)) == value, f"{name}{labels} to be {value}")
+    return scrape(port)
+
+
+@pytest.fixture(scope="module")
+def port() -> str:
+    return str(free_port())
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, port: str) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "shop.py").write_text(OWN)
+    settings = {"METRICS_PORT": port, "WORKER_CONCURRENCY": "2"}
+    with running_service(folder, **settings) as service, service.worker("-I", "probe,shop"):
+        service.value(service.send("hello.greet", "Ada"))
+        yield service
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_each_outcome_is_counted_once(measured: Service, port: str, tmp_path: Path) -> None:
+    before = scrape(port)
+    service = measured
+    service.value(service.send("probe.fail_once", str(tmp_path / "mark")))
+    service.send("probe.end_badly", "LookupError", str(tmp_path / "started"))
+    service.dead_letter()
+    after = wait_for(
+        port, "celery_task_failed_total", "LookupError", "probe.end_badly", "default", value=1
+    )
+
+    def risen(name: str, task: str) -> float:
+        key = (f"celery_task_{name}", (task, "default"))
+        return after.get(key, 0) - before.get(key, 0)
+
+    names = ("received", "started", "succeeded", "retried", "dead_lettered")
+    assert [risen(f"{name}_total", "probe.fail_once") for name in names] == [2, 2, 1, 1, 0]
+    assert [risen(f"{name}_total", "probe.end_badly") for name in names] == [1, 1, 0, 0, 1]
+    assert risen("runtime_count", "probe.fail_once") == 1
+    assert risen("queue_wait_time_count", "probe.fail_once") == 2
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_a_metric_of_ones_own_counts_in_every_process(measured: Service, port: str) -> None:
+    for result in [measured.send("shop.read", 3) for _ in range(8)]:  # type: ignore[arg-type]
+        measured.value(result)
+
+    wait_for(port, "shop_orders_read_total", "file", value=24)
