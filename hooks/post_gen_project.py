@@ -49,6 +49,7 @@ ONLY_CELERY = [
     "tests/test_logs.py",
     "tests/test_long_delays.py",
     "tests/test_malformed_messages.py",
+    "tests/test_metrics.py",
     "tests/test_once_only.py",
     "tests/test_one_process_poison.py",
     "tests/test_one_process_pool.py",
@@ -93,6 +94,7 @@ ONLY_CELERY = [
     f"{PACKAGE}/health.py",
     f"{PACKAGE}/leases.py",
     f"{PACKAGE}/locks.py",
+    f"{PACKAGE}/metrics_server.py",
     f"{PACKAGE}/once_only.py",
     f"{PACKAGE}/outbox.py",
     f"{PACKAGE}/outbox_cli.py",
@@ -189,6 +191,7 @@ ONLY_IF = {
         "tests/test_one_process_poison.py",
         "tests/test_one_process_pool.py",
     ],
+    ("worker_pool", ("prefork", "processes")): [f"{PACKAGE}/metric_files.py"],
     ("worker_pool", ("threads",)): [f"{PACKAGE}/thread_pool.py"],
     ("worker_pool", ("prefork", "gevent")): [f"{PACKAGE}/stopping.py"],
     ("worker_pool", ("gevent",)): [
@@ -245,10 +248,15 @@ ONLY_IF = {
     ],
     ("include_flower", (True,)): ["flowerconfig.py", "tests/test_flower.py"],
     ("include_metrics", (True,)): [
-        f"{PACKAGE}/counted_request.py",
         f"{PACKAGE}/api/measured.py",
+        f"{PACKAGE}/api/metrics_port.py",
+        f"{PACKAGE}/counted_request.py",
+        f"{PACKAGE}/dirty/measured_board.py",
+        f"{PACKAGE}/metric_files.py",
         f"{PACKAGE}/metrics.py",
+        f"{PACKAGE}/metrics_server.py",
         f"{PACKAGE}/task_metrics.py",
+        "monitoring",
         "tests/test_metrics.py",
     ],
     ("include_docker", (True,)): [
@@ -362,6 +370,8 @@ def main() -> None:
     others = set() if answers["task_engine"] == "celery" else set(map(Path, ONLY_CELERY))
     # What lies in a folder that is left out goes with it.
     for path in [path for path in left_out | others if not left_out & set(path.parents)]:
+        if any((engine / path).exists() for engine in ENGINES.iterdir()) and not path.exists():
+            continue
         # A row that names a path that is gone must fail the render, so nothing is forgiven here.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     put_in_place(answers["task_engine"], left_out)

@@ -4,47 +4,14 @@ One of your own is a line in any module, `READ = Counter("orders_read", "Orders 
 counts in every process of a worker.
 """
 
-#{% if cookiecutter.__worker_pool == "prefork" %}
-import atexit
-import os
-import shutil
-import tempfile
-from typing import Any
-#{% endif %}
-#{% if cookiecutter.__worker_pool != "prefork" %}
-from typing import Any
-#{% endif %}
+from prometheus_client import Counter, Histogram
 
-#{% if cookiecutter.__worker_pool == "prefork" %}
-from billiard.process import current_process
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server, values
-from prometheus_client.multiprocess import MultiProcessCollector
-#{% endif %}
-#{% if cookiecutter.__worker_pool != "prefork" %}
-from prometheus_client import REGISTRY, Counter, Histogram, start_http_server
-#{% endif %}
-from prometheus_client.registry import Collector
+#{% if cookiecutter.__worker_pool in ["prefork", "processes"] %}
+from . import metric_files  # noqa: F401
 
-from .settings import settings
-
+#{% endif %}
 # Seconds. Each bucket is a series for each task; these tell a time to within half a power of ten.
 BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
-#{% if cookiecutter.__worker_pool == "prefork" %}
-
-
-def _place() -> str:
-    """Which process of the pool this is. The one that replaces another counts on from there."""
-    return str(getattr(current_process(), "index", "main"))
-
-
-if settings.metrics_port is not None:
-    # Processes count in files, which the one that is asked adds up.
-    _folder = tempfile.mkdtemp(prefix="metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _folder
-    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-    values.ValueClass = values.MultiProcessValue(_place)  # type: ignore[no-untyped-call]
-#{% endif %}
-
 # Names and labels are those of celery-exporter, which published dashboards and alerts know.
 TASK = ("name", "queue_name")
 SENT = Counter("celery_task_sent", "Tasks that this process has sent.", TASK)
@@ -68,25 +35,7 @@ WAIT = Histogram(
 OF_TASKS = (RECEIVED, STARTED, SUCCEEDED, RETRIED, REJECTED, REVOKED, BURIED, RUNTIME, WAIT)
 
 
-def serve(*collectors: Collector) -> Any:
-    """Answer at METRICS_HOST and METRICS_PORT from now on, if that is set. Returns the server."""
-    if settings.metrics_port is None:
-        return None
-    #{% if cookiecutter.__worker_pool == "prefork" %}
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    #{% endif %}
-    #{% if cookiecutter.__worker_pool != "prefork" %}
-    registry = REGISTRY
-    #{% endif %}
-    for collector in collectors:
-        registry.register(collector)
-    try:
-        server, _ = start_http_server(settings.metrics_port, settings.metrics_host, registry)
-    except OSError as problem:
-        place = f"{settings.metrics_host}:{settings.metrics_port}"
-        raise SystemExit(
-            f"METRICS_PORT={settings.metrics_port}: metrics cannot be served at {place}: "
-            f"{problem.strerror}. Each process of the service needs a port of its own."
-        ) from None
-    return server
+def begin(name: str, queue: str) -> None:
+    """Have its series there before anything happens: what counts increases misses a first one."""
+    for metric in OF_TASKS:
+        metric.labels(name, queue)

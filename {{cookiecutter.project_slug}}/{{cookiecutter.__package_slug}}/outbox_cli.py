@@ -21,16 +21,14 @@ def commands() -> None:
 @app.command()
 def relay() -> None:
     """Send what is accepted, until SIGTERM or Ctrl-C. Any number may run."""
-    #{% if cookiecutter.include_metrics %}
-    from . import logs, metrics, outbox_relay
-    #{% endif %}
-    #{% if not cookiecutter.include_metrics %}
     from . import logs, outbox_relay
+    #{% if cookiecutter.include_metrics %}
+    from .metrics_server import serve
     #{% endif %}
 
     logs.configure()
     #{% if cookiecutter.include_metrics %}
-    metrics.serve()
+    serve()
     #{% endif %}
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

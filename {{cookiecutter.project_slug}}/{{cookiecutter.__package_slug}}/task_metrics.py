@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from . import dead_letters, metrics
 from .broker import DEAD_LETTERS_QUEUE, QUEUES
+from .metrics_server import serve
 from .queues import queue_of
 from .sending import prompt_connection
 from .settings import settings
@@ -64,22 +65,26 @@ def _serve_worker(sender: Any, **_: Any) -> None:
     for name in sender.app.tasks:
         queue = sender.app.amqp.router.route({}, name)["queue"].name
         if queue in queues and not name.startswith("celery."):
-            # A series that begins with its first event would hide that from what counts increases.
-            for metric in metrics.OF_TASKS:
-                metric.labels(name, queue)
-    server = metrics.serve(WorkerState(sender))
+            metrics.begin(name, queue)
+#{% if cookiecutter.__worker_pool != "prefork" %}
+    serve(WorkerState(sender))
+#{% endif %}
+#{% if cookiecutter.__worker_pool == "prefork" %}
+    listener = serve(WorkerState(sender))
+#{% endif %}
 #{% if cookiecutter.__worker_pool == "prefork" %}
 
-    def leave_server(**_: Any) -> None:
-        server.socket.close()
+    def leave(**_: Any) -> None:
+        if listener:
+            listener.close()
 
     # A process of the pool that outlives a killed worker would keep the port from the next one.
-    worker_process_init.connect(leave_server, weak=False)
+    worker_process_init.connect(leave, weak=False)
 #{% endif %}
 
 
 def _serve_beat(sender: Any, **_: Any) -> None:
-    metrics.serve(BeatState(sender.scheduler), BrokerState(sender.app))
+    serve(BeatState(sender.scheduler), BrokerState(sender.app))
 
 
 class WorkerState(Collector):

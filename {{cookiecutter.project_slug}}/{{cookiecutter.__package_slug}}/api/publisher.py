@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -50,7 +52,9 @@ class Publisher:
     async def run(self, call: Callable[[], Result]) -> Result:
         """The result of what speaks to the broker. Raises HTTPException when it is away."""
         await self._wait_for_a_thread()
-        work = asyncio.get_running_loop().run_in_executor(self._threads, _told, call)
+        # The task takes the request's correlation id along.
+        told = partial(copy_context().run, _told, call)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, told)
         work.add_done_callback(self._next)
         try:
             # Who hung up must not make a task half sent: it goes on, and is noticed by nobody.

@@ -8,11 +8,9 @@ import sys
 
 import uvicorn
 
-#{% if cookiecutter.include_metrics %}
-from .. import logs, metrics
-#{% endif %}
-#{% if not cookiecutter.include_metrics %}
 from .. import logs
+#{% if cookiecutter.include_metrics %}
+from ..metrics_server import serve as serve_metrics
 #{% endif %}
 from ..settings import settings
 from .application import create_app
@@ -36,7 +34,7 @@ def serve() -> None:
         server_header=False,
     )
     #{% if cookiecutter.include_metrics %}
-    metrics.serve()
+    serve_metrics()
     #{% endif %}
     #{% if cookiecutter.__result_backend == "none" %}
     uvicorn.Server(configuration).run()

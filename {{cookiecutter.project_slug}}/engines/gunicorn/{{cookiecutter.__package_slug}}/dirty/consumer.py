@@ -15,6 +15,9 @@ from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+#{% if cookiecutter.include_metrics %}
+from .. import metrics
+#{% endif %}
 from ..settings import settings
 from .bell import Bell
 from .board import Board, Delivery
@@ -125,12 +128,23 @@ class Consumer(threading.Thread):
                 self._board.postpone(delivery, pause)
                 return
             current.set(delivery)
-            with structlog.contextvars.bound_contextvars(task=task.name, task_id=delivery.id):
+            with structlog.contextvars.bound_contextvars(
+                task=task.name,
+                task_id=delivery.id,
+                attempt=delivery.retries + 1,
+                queue=self._queue,
+                correlation_id=delivery.correlation_id,
+            ):
                 self._run_job(delivery, task)
             current.set(None)
 
     def _run_job(self, delivery: Delivery, task: Task[..., Any]) -> None:
         log.info("task begins")
+        #{% if cookiecutter.include_metrics %}
+        metrics.STARTED.labels(task.name, self._queue).inc()
+        wait = max(0.0, delivery.began_at - delivery.due_at)
+        metrics.WAIT.labels(task.name, self._queue).observe(wait)
+        #{% endif %}
         began = time.monotonic()
         try:
             with self._lock:
