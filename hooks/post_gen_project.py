@@ -202,6 +202,9 @@ ONLY_IF = {
     ],
     ("include_api", (True,)): [
         f"{PACKAGE}/api",
+        "monitoring/alerts/api.yml",
+        "monitoring/alerts/tests/api_test.yml",
+        "monitoring/dashboards/api.json",
         "tests/api_service.py",
         "tests/live_api.py",
         "tests/memory_store.py",

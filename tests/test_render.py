@@ -65,6 +65,7 @@ WIRING = {
     "docs/examples.md",
     "docs/once-only.md",
     "gunicorn.conf.py",
+    "monitoring/prometheus.yml",
     "migrations/env.py",
     "pyproject.toml",
     "tests/api_service.py",
@@ -125,11 +126,11 @@ REDIS: list[tuple[str, str | bool]] = [("broker", "redis"), ("result_backend", "
 # Words that no file may hold, and the package that no project may declare, without one of these
 # answers.
 TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
-    r"kombu|(from|import|-A) celery|celery_(broker|result)|\bbeat\b": (
+    r"kombu|(from|import|-A) celery|celery_(broker_url|result_backend)|\bbeat\b": (
         "celery",
         [("task_engine", "celery")],
     ),
-    "gunicorn|dirty|board": ("gunicorn", [("task_engine", "gunicorn")]),
+    r"gunicorn|dirty|\bboard": ("gunicorn", [("task_engine", "gunicorn")]),
     "unacked": ("packaging", [("broker", "redis")]),
     "rediss://": (None, REDIS),
     "rabbitmq|quorum": (None, [("broker", "rabbitmq")]),

@@ -85,7 +85,31 @@ def test_every_line_of_a_task_names_it(monkeypatch: pytest.MonkeyPatch, output: 
     lines = output.lines("shop", "library")
 
     assert [line["event"] for line in lines] == ["works", "helps Ada", "works more"]
-    assert {(line["task"], line["task_id"]) for line in lines} == {("hello.greet", task_id)}
+    names = ("task", "task_id", "attempt", "queue", "correlation_id")
+    told = {tuple(line[name] for name in names) for line in lines}
+    assert told == {("hello.greet", task_id, 1, "default", task_id)}
+
+
+def test_what_a_task_sends_is_marked_with_the_same_id(
+    monkeypatch: pytest.MonkeyPatch, output: Output
+) -> None:
+    def work(name: str) -> None:
+        log.info("works", name=name)
+        if name == "Ada":
+            greet.delay("Grace").get(timeout=10, interval=0.01, disable_sync_subtasks=False)
+
+    with structlog.contextvars.bound_contextvars(correlation_id="the first request"):
+        run(monkeypatch, work, "Ada")
+
+    told = {line["name"]: line["correlation_id"] for line in output.lines("shop")}
+    assert told == {"Ada": "the first request", "Grace": "the first request"}
+
+
+def test_a_result_is_in_no_line(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    run(monkeypatch, lambda name: "".join(["hunter", "2"]), "Ada")
+
+    assert any(" succeeded in " in line["event"] for line in output.lines("celery.app.trace"))
+    assert "hunter2" not in output.getvalue()
 
 
 def test_tasks_that_run_at_the_same_time_are_not_mixed_up(

@@ -4,22 +4,22 @@ import pkgutil
 from pathlib import Path
 
 #{% if cookiecutter.__worker_pool == "prefork" and cookiecutter.__broker != "rabbitmq" %}
-from . import logs, stopping
+from . import logs, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "threads" and cookiecutter.__broker != "rabbitmq" %}
-from . import logs
+from . import logs, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker != "rabbitmq" %}
-from . import gevent_pool, logs, stopping
+from . import gevent_pool, logs, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "prefork" and cookiecutter.__broker == "rabbitmq" %}
-from . import logs, rabbitmq, stopping
+from . import logs, rabbitmq, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "threads" and cookiecutter.__broker == "rabbitmq" %}
-from . import logs, rabbitmq
+from . import logs, rabbitmq, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker == "rabbitmq" %}
-from . import gevent_pool, logs, rabbitmq, stopping
+from . import gevent_pool, logs, rabbitmq, stopping, telemetry
 #{% endif %}
 from .broker import QUEUES, TRANSPORT_OPTIONS
 from .queues import ROUTES, Queue
@@ -160,6 +160,7 @@ app.conf.update(
 )
 
 logs.connect()
+telemetry.start()
 #{% if cookiecutter.include_metrics %}
 count_tasks(app)
 #{% endif %}

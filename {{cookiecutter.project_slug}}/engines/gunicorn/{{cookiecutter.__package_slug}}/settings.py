@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # auto: console on a terminal, json elsewhere.
     log_format: Literal["auto", "console", "json"] = "auto"
+    # Whether reports of errors hold the values of variables, with whatever secrets are in them.
+    log_values: bool = False
 
     #{% if cookiecutter.include_aiocache %}
     # memory:// is one cache per process; redis://host:6379/2 is one for all of them.

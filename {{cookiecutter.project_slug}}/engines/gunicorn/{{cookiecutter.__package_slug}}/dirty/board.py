@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     expires_at REAL,
     -- It marks the lines of the log that belong together.
     correlation_id TEXT NOT NULL,
+    -- Of the trace that it belongs to.
+    carrier TEXT NOT NULL,
     -- How often it failed and was tried again; and how often a worker was given it since then.
     retries INTEGER NOT NULL DEFAULT 0,
     deliveries INTEGER NOT NULL DEFAULT 0,
@@ -78,8 +80,8 @@ CREATE TABLE IF NOT EXISTS schedule (
 """
 SUBMIT = """
 INSERT OR IGNORE INTO jobs
-    (id, task, arguments, queue, submitted_at, due_at, expires_at, correlation_id)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    (id, task, arguments, queue, submitted_at, due_at, expires_at, correlation_id, carrier)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 IS_ANY_DUE = """
 SELECT 1 FROM jobs WHERE queue = ? AND state IN ('PENDING', 'RETRY') AND due_at <= ? LIMIT 1
@@ -148,6 +150,7 @@ class Delivery:
     arguments: dict[str, Any]
     queue: str
     correlation_id: str
+    carrier: dict[str, str]
     retries: int
     deliveries: int
     claim: str
@@ -175,6 +178,7 @@ class Board:
         delay: float = 0,
         expires: float | None = None,
         correlation_id: str | None = None,
+        carrier: Mapping[str, str] | None = None,
     ) -> str:
         """The id; the same one again changes nothing. Times are seconds from now.
 
@@ -183,9 +187,9 @@ class Board:
         """
         job_id = job_id or str(uuid4())
         now = time.time()
-        until = None if expires is None else now + expires
-        body = json.dumps(arguments)
-        values = (job_id, task, body, queue, now, now + delay, until, correlation_id or job_id)
+        when = (now, now + delay, None if expires is None else now + expires)
+        marks = (correlation_id or job_id, json.dumps(carrier or {}))
+        values = (job_id, task, json.dumps(arguments), queue, *when, *marks)
         with self._writing() as connection:
             full = "SELECT 1 FROM queues WHERE name = ? AND waiting >= ?"
             if connection.execute(full, (queue, most)).fetchone():
@@ -405,6 +409,7 @@ def _delivery(row: sqlite3.Row) -> Delivery:
         arguments=json.loads(row["arguments"]),
         queue=row["queue"],
         correlation_id=row["correlation_id"],
+        carrier=json.loads(row["carrier"]),
         retries=row["retries"],
         deliveries=row["deliveries"],
         claim=row["claim"],

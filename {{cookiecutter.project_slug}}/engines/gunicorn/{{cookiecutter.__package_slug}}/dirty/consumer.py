@@ -16,7 +16,10 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 #{% if cookiecutter.include_metrics %}
-from .. import metrics
+from .. import metrics, telemetry
+#{% endif %}
+#{% if not cookiecutter.include_metrics %}
+from .. import telemetry
 #{% endif %}
 from ..settings import settings
 from .bell import Bell
@@ -135,7 +138,8 @@ class Consumer(threading.Thread):
                 queue=self._queue,
                 correlation_id=delivery.correlation_id,
             ):
-                self._run_job(delivery, task)
+                with telemetry.running(task.name, delivery.carrier):
+                    self._run_job(delivery, task)
             current.set(None)
 
     def _run_job(self, delivery: Delivery, task: Task[..., Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from structlog.contextvars import get_contextvars
 
+from .. import telemetry
 from ..logs import CORRELATION_ID
 from ..queues import ROUTES, Queue
 from ..settings import settings
@@ -111,4 +112,5 @@ def submit(
         delay=delay,
         expires=expires,
         correlation_id=get_contextvars().get(CORRELATION_ID),
+        carrier=telemetry.carrier(),
     )

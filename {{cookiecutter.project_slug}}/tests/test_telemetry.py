@@ -1,0 +1,154 @@
+"""One trace leads from a request through its job to what that sends; errors reach Sentry."""
+
+import gzip
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+#{% if cookiecutter.include_api %}
+from live_api import running_api
+#{% endif %}
+from live_service import PACKAGE, Service, running_service, wait_until
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+
+otlp = pytest.importorskip(
+    "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
+    reason="uv run --group otel --group sentry pytest",
+)
+pytest.importorskip("sentry_sdk", reason="uv run --group otel --group sentry pytest")
+
+TASKS = '''
+"""A task that sends another one, and one that fails."""
+
+from celery import shared_task
+
+from {{ cookiecutter.__package_slug }}.tasks.hello import greet
+
+
+@shared_task(name="shop.welcome")
+def welcome(name: str) -> None:
+    """Greet somebody, a little later."""
+    greet.delay(name)
+
+
+@shared_task(name="shop.pay")
+def pay(card: str) -> None:
+    raise LookupError("no such customer")
+'''
+GREET = "hello.greet"
+Span = tuple[str, bytes]
+
+
+@contextmanager
+def receiving() -> Iterator[tuple[str, list[bytes]]]:
+    """The address of a server that takes whatever is sent to it, and what that was."""
+    bodies: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            bodies.append(gzip.decompress(body) if self.headers["Content-Encoding"] else body)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            """Tests are told by what they assert."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", bodies
+        server.shutdown()
+
+
+def spans(bodies: list[bytes]) -> list[Span]:
+    """Name and trace of each."""
+    found = []
+    for body in list(bodies):
+        request = otlp.ExportTraceServiceRequest.FromString(body)
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                found += [(span.name, span.trace_id) for span in scope.spans]
+    return found
+
+
+@contextmanager
+def service(folder: Path, **changed: str) -> Iterator[Service]:
+    (folder / "shop.py").write_text(TASKS)
+    with running_service(folder, **changed) as found:
+        yield found
+
+
+@contextmanager
+def traced(folder: Path, *options: str) -> Iterator[tuple[Service, Callable[[], list[Span]]]]:
+    """A service with a worker of these options, and the spans that it has told of so far."""
+    with receiving() as (address, bodies):
+        told = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{address}", "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        with service(folder, **told) as found, found.worker("-I", "probe,shop", *options):
+            yield found, lambda: spans(bodies)
+
+
+def test_one_trace_leads_to_what_a_task_sends(tmp_path: Path) -> None:
+    names = {f"{act}/{task}" for act in ("apply_async", "run") for task in ("shop.welcome", GREET)}
+    with traced(tmp_path) as (found, told):
+        found.celery("call", "shop.welcome", "--kwargs", '{"name": "Ada"}')
+        wait_until(lambda: names <= {name for name, _ in told()}, f"spans {names}")
+
+    assert len({trace for _, trace in told()}) == 1
+#{% if cookiecutter.include_api %}
+
+
+def test_one_trace_leads_from_a_request_to_its_job(tmp_path: Path) -> None:
+    names = {"POST /api/hello/greet", f"apply_async/{GREET}", f"run/{GREET}"}
+    with traced(tmp_path) as (found, told), running_api(found) as api:
+        api.client.post("/api/hello/greet", json={"name": "Ada"}).raise_for_status()
+        wait_until(lambda: names <= {name for name, _ in told()}, f"spans {names}")
+
+    assert len({trace for name, trace in told() if name in names}) == 1
+#{% endif %}
+#{% if cookiecutter.__worker_pool == "prefork" %}
+
+
+def test_a_process_that_is_replaced_tells_what_it_did(tmp_path: Path) -> None:
+    with traced(tmp_path, "--max-tasks-per-child", "1") as (found, told):
+        for result in [found.send(GREET, "Ada") for _ in range(6)]:
+            found.value(result)
+        names = [f"run/{GREET}"] * 6
+        wait_until(lambda: [name for name, _ in told() if name in names] == names, "six spans")
+#{% endif %}
+
+
+def test_an_error_is_reported_without_the_values_that_led_to_it(tmp_path: Path) -> None:
+    with receiving() as (address, bodies):
+        told = {"SENTRY_DSN": f"http://key@{address}/1"}
+        with service(tmp_path, **told) as found, found.worker("-I", "probe,shop"):
+            found.send("shop.pay", "4111 1111")
+            wait_until(lambda: any(b"no such customer" in body for body in bodies), "the error")
+
+    assert any(b"shop.pay" in body for body in bodies)
+    assert not any(b"4111" in body for body in bodies)
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_ENDPOINT", "SENTRY_DSN"])
+def test_what_is_asked_for_and_not_installed_is_an_error(tmp_path: Path, variable: str) -> None:
+    hidden = "import sys; sys.modules |= {'opentelemetry.sdk': None, 'sentry_sdk': None}"
+    with service(tmp_path, **{variable: "http://localhost"}) as found:
+        ran = subprocess.run(
+            [sys.executable, "-c", f"{hidden}; import {PACKAGE}.celery"],
+            cwd=found.folder,
+            env=found.environment,
+            capture_output=True,
+            text=True,
+        )
+
+    assert ran.returncode == 1
+    assert f"{variable} is set" in ran.stderr
+    assert "uv sync --group" in ran.stderr
