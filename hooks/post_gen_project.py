@@ -267,6 +267,8 @@ ONLY_IF = {
         "compose.yaml",
         "compose.sqs.yaml",
         ".dockerignore",
+        "monitoring/compose.yaml",
+        "monitoring/grafana",
         "docs/containers.md",
         "tests/containers.py",
         "tests/test_stack.py",
