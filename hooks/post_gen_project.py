@@ -77,6 +77,7 @@ ONLY_CELERY = [
     "tests/test_sqs_broker.py",
     "tests/test_stack.py",
     "tests/test_stopping.py",
+    "tests/test_telemetry.py",
     "tests/test_tls.py",
     "tests/test_watching.py",
     "tests/test_wiring.py",

@@ -64,6 +64,7 @@ WIRING = {
     "docs/engine.md",
     "docs/examples.md",
     "docs/once-only.md",
+    "docs/operations.md",
     "gunicorn.conf.py",
     "monitoring/prometheus.yml",
     "migrations/env.py",
@@ -74,6 +75,7 @@ WIRING = {
     "tests/live_service.py",
     "tests/test_dev.py",
     "tests/test_stack.py",
+    "tests/test_telemetry.py",
     "tests/test_workflows.py",
     f"{PACKAGE}/api/application.py",
     f"{PACKAGE}/api/cancel.py",
@@ -106,6 +108,7 @@ WIRING = {
     f"{PACKAGE}/settings.py",
     f"{PACKAGE}/stopping.py",
     f"{PACKAGE}/task_metrics.py",
+    f"{PACKAGE}/telemetry.py",
     f"{PACKAGE}/workflows.py",
 }
 # By one line each: which engine's decorator it is.
@@ -147,7 +150,10 @@ TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
     "locks_url|redis_leases": (None, REDIS),
     r"once_only|once-only|(locks|leases)\.py": (None, [*REDIS, ("include_sqlalchemy", True)]),
     "flower": ("flower", [("include_flower", True)]),
-    "prometheus|metrics_(port|host)|_metrics|counted_request": ("prometheus-client", [("include_metrics", True)]),
+    "prometheus|metrics_(port|host)|_metrics|counted_request": (
+        "prometheus-client",
+        [("include_metrics", True)],
+    ),
     "docker|compose": (None, [("include_docker", True)]),
     r"polars|pillow|smtp|scikit|sklearn|data_dir|workflows\.py": (
         "polars",

@@ -54,7 +54,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with embedded_broker.running(tmp_path_factory.mktemp("broker")) as broker:
-        chosen = {"CELERY_BROKER_URL": broker.url(0), "FLOWER_BASIC_AUTH": "ada:secret"}
+        chosen = {
+            "CELERY_BROKER_URL": broker.url(0),
+            "FLOWER_BASIC_AUTH": "ada:secret",
+            "FLOWER_READ_ONLY": "true",
+        }
         flower = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", app.main, "flower", f"--port={port}"],
             cwd=PROJECT,
@@ -65,8 +69,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         flower.wait(20)
 
 
-def status(page: str, login: str | None = None, timeout: float = 30) -> int:
-    request = urllib.request.Request(page)  # noqa: S310
+def status(
+    page: str,
+    login: str | None = None,
+    timeout: float = 30,
+    data: bytes | None = None,
+    headers: Mapping[str, str] = {},  # noqa: B006
+) -> int:
+    request = urllib.request.Request(page, data, dict(headers))  # noqa: S310
     if login:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     deadline = time.monotonic() + timeout
@@ -88,3 +98,15 @@ def test_the_page_opens_only_with_the_password(page: str) -> None:
     assert status(page) == 401
     assert status(page, "ada:wrong") == 401
     assert status(page, "ada:secret") == 200
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("path", ["/metrics", "/healthcheck"])
+def test_what_needs_no_password_answers_to_this_machine_alone(page: str, path: str) -> None:
+    assert status(page + path) == 200
+    assert status(page + path, headers={"X-Forwarded-For": "192.0.2.7"}) == 403
+
+
+@pytest.mark.live
+def test_a_page_that_only_shows_ends_no_worker(page: str) -> None:
+    assert status(f"{page}/api/worker/shutdown/celery@localhost", "ada:secret", data=b"") == 403

@@ -150,6 +150,7 @@ def _plan() -> Plan:
     #{% if cookiecutter.include_flower %}
     flower_port = embedded_broker.free_port(5555)
     flower = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]
+    flower += ["--persistent=true", f"--db={STATE / 'flower'}"]
     plan.others.append(Service("flower", flower, environment))
     login = ""
     if settings.flower_basic_auth is None:
