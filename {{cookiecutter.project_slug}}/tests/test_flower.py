@@ -74,9 +74,9 @@ def status(
     login: str | None = None,
     timeout: float = 30,
     data: bytes | None = None,
-    headers: Mapping[str, str] = {},  # noqa: B006
+    headers: dict[str, str] | None = None,
 ) -> int:
-    request = urllib.request.Request(page, data, dict(headers))  # noqa: S310
+    request = urllib.request.Request(page, data, headers or {})  # noqa: S310
     if login:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     deadline = time.monotonic() + timeout

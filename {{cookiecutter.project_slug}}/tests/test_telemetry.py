@@ -1,28 +1,19 @@
 """One trace leads from a request through its job to what that sends; errors reach Sentry."""
 
-import gzip
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 #{% if cookiecutter.include_api %}
 from live_api import running_api
 #{% endif %}
 from live_service import PACKAGE, Service, running_service, wait_until
+from telemetry_receiver import Span, receiving, spans
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
-
-otlp = pytest.importorskip(
-    "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
-    reason="uv run --group otel --group sentry pytest",
-)
-pytest.importorskip("sentry_sdk", reason="uv run --group otel --group sentry pytest")
 
 TASKS = '''
 """A task that sends another one, and one that fails."""
@@ -43,41 +34,6 @@ def pay(card: str) -> None:
     raise LookupError("no such customer")
 '''
 GREET = "hello.greet"
-Span = tuple[str, bytes]
-
-
-@contextmanager
-def receiving() -> Iterator[tuple[str, list[bytes]]]:
-    """The address of a server that takes whatever is sent to it, and what that was."""
-    bodies: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            bodies.append(gzip.decompress(body) if self.headers["Content-Encoding"] else body)
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: Any) -> None:
-            """Tests are told by what they assert."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}", bodies
-        server.shutdown()
-
-
-def spans(bodies: list[bytes]) -> list[Span]:
-    """Name and trace of each."""
-    found = []
-    for body in list(bodies):
-        request = otlp.ExportTraceServiceRequest.FromString(body)
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                found += [(span.name, span.trace_id) for span in scope.spans]
-    return found
 
 
 @contextmanager

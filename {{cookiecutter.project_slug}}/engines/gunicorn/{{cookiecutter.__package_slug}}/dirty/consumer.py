@@ -131,15 +131,15 @@ class Consumer(threading.Thread):
                 self._board.postpone(delivery, pause)
                 return
             current.set(delivery)
-            with structlog.contextvars.bound_contextvars(
+            marks = structlog.contextvars.bound_contextvars(
                 task=task.name,
                 task_id=delivery.id,
                 attempt=delivery.retries + 1,
                 queue=self._queue,
                 correlation_id=delivery.correlation_id,
-            ):
-                with telemetry.running(task.name, delivery.carrier):
-                    self._run_job(delivery, task)
+            )
+            with marks, telemetry.running(task.name, delivery.carrier):
+                self._run_job(delivery, task)
             current.set(None)
 
     def _run_job(self, delivery: Delivery, task: Task[..., Any]) -> None:

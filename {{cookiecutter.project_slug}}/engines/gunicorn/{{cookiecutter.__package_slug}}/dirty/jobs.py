@@ -27,6 +27,8 @@ from .task import TASKS, Task
 
 PACKAGE = __package__.rpartition(".")[0]
 
+telemetry.start()
+
 
 class JobFailed(Exception):
     """What a job raised, in words."""

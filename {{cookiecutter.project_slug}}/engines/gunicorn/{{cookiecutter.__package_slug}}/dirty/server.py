@@ -14,10 +14,10 @@ from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gasgi import ASGIWorker
 
 #{% if cookiecutter.include_metrics %}
-from .. import logs, metrics, telemetry
+from .. import logs, metrics
 #{% endif %}
 #{% if not cookiecutter.include_metrics %}
-from .. import logs, telemetry
+from .. import logs
 #{% endif %}
 from ..queues import PROCESSES
 from ..schedule import SCHEDULE
@@ -131,7 +131,6 @@ def _watch(worker: Any, parent: int) -> None:
         pause.wait(LOOK_EVERY)
     for app in worker.apps.values():
         app.close()
-    telemetry.flush()
     # By itself it would wait for its connections, which nobody closes.
     os._exit(0)
 
