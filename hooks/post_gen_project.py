@@ -262,6 +262,7 @@ ONLY_IF = {
         f"{PACKAGE}/task_metrics.py",
         "monitoring",
         "tests/test_metrics.py",
+        "tests/test_monitoring.py",
     ],
     ("include_docker", (True,)): [
         "Dockerfile",
