@@ -74,6 +74,7 @@ WIRING = {
     "tests/conftest.py",
     "tests/live_service.py",
     "tests/test_dev.py",
+    "tests/test_metrics.py",
     "tests/test_stack.py",
     "tests/test_telemetry.py",
     "tests/test_workflows.py",

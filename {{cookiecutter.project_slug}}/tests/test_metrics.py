@@ -1,14 +1,21 @@
 """What Prometheus reads adds up to what happened, in whichever process it did."""
 
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from live_service import TIMEOUT, Service, running_service, wait_until
+#{% if cookiecutter.include_api %}
+from live_api import running_api
+#{% endif %}
+from live_service import CELERY, TIMEOUT, Service, kill, running_service, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 from {{ cookiecutter.__package_slug }}.embedded_broker import free_port
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 OWN = '''
 """A task with a metric of its own."""
@@ -23,15 +30,19 @@ READ = Counter("shop_orders_read", "Orders read.", ["source"])
 def read(orders: int) -> None:
     READ.labels("file").inc(orders)
 '''
+TICK = "celery_beat_last_tick_timestamp_seconds", ()
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 def scrape(port: str) -> Samples:
     """Name and values of the labels, in the order of the labels' names -> value."""
-    connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
+    text = ""
+    # Nobody may answer there yet.
+    with suppress(ConnectionError):
+        connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
     return {
         (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -60,8 +71,6 @@ def measured(tmp_path_factory: pytest.TempPathFactory, port: str) -> Iterator[Se
         yield service
 
 
-@pytest.mark.live
-@pytest.mark.timeout(240)
 def test_each_outcome_is_counted_once(measured: Service, port: str, tmp_path: Path) -> None:
     before = scrape(port)
     service = measured
@@ -83,10 +92,71 @@ def test_each_outcome_is_counted_once(measured: Service, port: str, tmp_path: Pa
     assert risen("queue_wait_time_count", "probe.fail_once") == 2
 
 
-@pytest.mark.live
-@pytest.mark.timeout(240)
 def test_a_metric_of_ones_own_counts_in_every_process(measured: Service, port: str) -> None:
     for result in [measured.send("shop.read", 3) for _ in range(8)]:  # type: ignore[arg-type]
         measured.value(result)
 
     wait_for(port, "shop_orders_read_total", "file", value=24)
+#{% if cookiecutter.__worker_pool == "prefork" %}
+
+
+def test_a_run_that_was_lost_with_its_process_is_counted(
+    measured: Service, port: str, tmp_path: Path
+) -> None:
+    measured.send("probe.end_badly", "killed", str(tmp_path / "started"))
+
+    # It is delivered five times, and a dead letter after that.
+    measured.dead_letter()
+    wait_for(port, "celery_task_rejected_total", "probe.end_badly", "default", value=5)
+#{% endif %}
+
+
+def test_beat_tells_what_waits(tmp_path: Path) -> None:
+    port = str(free_port())
+    with running_service(tmp_path, METRICS_PORT=port) as service:
+        for _ in range(3):
+            service.send("hello.greet", "Ada")
+        beat = subprocess.Popen(
+            [*CELERY, "beat", f"--schedule={tmp_path}/schedule", "--pidfile="],
+            cwd=service.folder,
+            env=service.environment,
+            start_new_session=True,
+        )
+        try:
+            found = wait_for(port, "celery_queue_length", "default", value=3)
+            wait_until(lambda: TICK in scrape(port), "a tick")
+        finally:
+            kill(beat)
+
+    assert found["celery_broker_up", ()] == 1
+    assert found["celery_dead_letters", ()] == 0
+
+
+def test_a_port_that_is_taken_is_named(measured: Service, port: str) -> None:
+    ran = subprocess.run(
+        [*CELERY, "worker"{{ cookiecutter._pools[cookiecutter.worker_pool].argument }}, "-n", "second@localhost"],
+        cwd=measured.folder,
+        env=measured.environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+    assert ran.returncode != 0
+    assert f"METRICS_PORT={port}: " in ran.stderr
+#{% if cookiecutter.include_api %}
+
+
+def test_requests_are_counted_by_what_was_declared(measured: Service) -> None:
+    port = str(free_port())
+    with running_api(measured, METRICS_PORT=port) as api:
+        api.client.post("/api/hello/greet", json={"name": "Ada"}).raise_for_status()
+        api.client.request("NONSENSE", "/api/no-such-route")
+        found = scrape(port)
+
+    # In the order of the labels' names: handler, method, status.
+    assert found["http_requests_total", ("/api/hello/greet", "POST", "202")] == 1
+    assert sum(value for (name, _), value in found.items() if name == "http_requests_total") > 1
+    assert not any("NONSENSE" in labels or "no-such" in str(labels) for _, labels in found)
+    assert found["celery_task_sent_total", ("hello.greet", "default")] == 1
+#{% endif %}

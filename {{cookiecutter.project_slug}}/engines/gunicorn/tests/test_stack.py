@@ -150,7 +150,7 @@ def test_prometheus_sees_the_service(stack: Stack) -> None:
             found = json.load(answer)["data"]["result"]
         return {process["metric"]["service"] for process in found}
 
-    wait_until(lambda: seen() == {"service"}, f"Prometheus to see {{"service"}}")
+    wait_until(lambda: seen() == {"service"}, "Prometheus to see it")
     stack.compose("--profile=monitoring", "rm", "--stop", "--force", "prometheus")
 #{% endif %}
 
