@@ -1,10 +1,7 @@
 """Traces and errors, for who asks for them by the variables of OpenTelemetry and of Sentry."""
 
 import os
-#{% if cookiecutter.task_engine == "gunicorn" %}
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-#{% endif %}
+from threading import Thread
 from typing import Any
 
 #{% if cookiecutter.task_engine == "celery" %}
@@ -16,12 +13,11 @@ from .settings import settings
 # Any of them makes a process tell what it does.
 TRACES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 ERRORS = "SENTRY_DSN"
-# Milliseconds that a process which ends may take to send what it still has.
-LONGEST_FLUSH = 5_000
-#{% if cookiecutter.task_engine == "gunicorn" %}
+# Seconds that a process which ends may take to send what it still has. Whoever is to receive it may
+# be away.
+LONGEST_FLUSH = 5.0
 # What spans are given to; nothing, unless it is asked for.
-_tracing: list[Any] = []
-#{% endif %}
+_providers: list[Any] = []
 
 
 def start() -> None:
@@ -51,19 +47,26 @@ def _trace(named: str) -> None:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    #{% if cookiecutter.task_engine == "gunicorn" %}
-    _tracing.append(provider)
-    #{% endif %}
+    _providers.append(provider)
     #{% if cookiecutter.task_engine == "celery" %}
     instrumentor: Any = CeleryInstrumentor()
     instrumentor.instrument()
-
-    def flush(**_: Any) -> None:
-        provider.force_flush(LONGEST_FLUSH)
-
-    # A process of the pool ends without what Python does at the end of others.
-    worker_process_shutdown.connect(flush, weak=False)
+    worker_process_shutdown.connect(flush)
     #{% endif %}
+
+
+#{% if cookiecutter.task_engine == "gunicorn" %}
+def is_tracing() -> bool:
+    return bool(_providers)
+
+
+#{% endif %}
+def flush(**_: object) -> None:
+    """Before a process ends without what Python does at the end of others."""
+    for provider in _providers:
+        flushing = Thread(target=provider.force_flush, daemon=True)
+        flushing.start()
+        flushing.join(LONGEST_FLUSH)
 
 
 def _report_errors() -> None:
@@ -78,35 +81,3 @@ def _report_errors() -> None:
 
 def _missing(variable: str, group: str) -> str:
     return f"{variable} is set, but what it needs is not installed: uv sync --group {group}"
-#{% if cookiecutter.task_engine == "gunicorn" %}
-
-
-def carrier() -> dict[str, str]:
-    """What a job takes along, so that it becomes part of the trace that submits it."""
-    found: dict[str, str] = {}
-    if _tracing:
-        from opentelemetry import propagate
-
-        propagate.inject(found)
-    return found
-
-
-@contextmanager
-def running(task: str, carrier: Mapping[str, str]) -> Iterator[None]:
-    """A job is part of the trace that has submitted it."""
-    if not _tracing:
-        yield
-        return
-    from opentelemetry import propagate, trace
-
-    tracer = trace.get_tracer(__name__)
-    parent = propagate.extract(carrier)
-    with tracer.start_as_current_span(f"run/{task}", parent, trace.SpanKind.CONSUMER):
-        yield
-
-
-def flush() -> None:
-    """Before a process ends without what Python does at the end of others."""
-    for provider in _tracing:
-        provider.force_flush(LONGEST_FLUSH)
-#{% endif %}

@@ -16,12 +16,10 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 #{% if cookiecutter.include_metrics %}
-from .. import metrics, telemetry
-#{% endif %}
-#{% if not cookiecutter.include_metrics %}
-from .. import telemetry
+from .. import metrics
 #{% endif %}
 from ..settings import settings
+from . import tracing
 from .bell import Bell
 from .board import Board, Delivery
 from .task import Task
@@ -138,7 +136,7 @@ class Consumer(threading.Thread):
                 queue=self._queue,
                 correlation_id=delivery.correlation_id,
             )
-            with marks, telemetry.running(task.name, delivery.carrier):
+            with marks, tracing.running(task.name, delivery.carrier):
                 self._run_job(delivery, task)
             current.set(None)
 

@@ -18,6 +18,7 @@ from .. import telemetry
 from ..logs import CORRELATION_ID
 from ..queues import ROUTES, Queue
 from ..settings import settings
+from . import tracing
 from .bell import Bell
 from .board import WATCHERS, Board, is_final
 #{% if cookiecutter.include_metrics %}
@@ -114,5 +115,5 @@ def submit(
         delay=delay,
         expires=expires,
         correlation_id=get_contextvars().get(CORRELATION_ID),
-        carrier=telemetry.carrier(),
+        carrier=tracing.carrier(),
     )
