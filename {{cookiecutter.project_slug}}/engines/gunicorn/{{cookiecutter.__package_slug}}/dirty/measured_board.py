@@ -15,7 +15,7 @@ from ..queues import Queue
 from .bell import listening
 from .board import Board, Delivery
 
-# By whichever process does what is due; dashboards know it by beat's name.
+# By whichever process does what is due. Dashboards know it by this name.
 TICKED = Gauge(
     "celery_beat_last_tick_timestamp_seconds",
     "When all that was due had been submitted, in seconds since 1970.",
