@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from combinations import Answers, Render, covering
@@ -32,7 +33,7 @@ class DevService:
     def page(self) -> str:
         return f"{self.address}/#key={self.key}"
 
-    def told(self, pattern: str) -> list[tuple[str, ...]]:
+    def told(self, pattern: str) -> list[Any]:
         """The groups of each match in what `dev` has printed."""
         return re.findall(pattern, "".join(self.said))
 

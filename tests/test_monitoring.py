@@ -195,20 +195,29 @@ def test_the_alerts_own_tests_pass(service: DevService) -> None:
 
 
 def take_pictures(service: DevService, prometheus: Prometheus) -> None:
-    (flower,) = service.told(r"Flower: http://(\S+):(\S+)@(\S+)")
+    (flower,) = service.told(r"Flower: (http://\S+)")
+    secrets = (service.project / ".env").read_text()
+    login = re.search(r"^FLOWER_BASIC_AUTH=(\w+):(\w+)$", secrets, re.MULTILINE)
+    assert login
+    # So that there is something to see.
+    for number in range(60):
+        for _ in range(number % 20):
+            submit(service, "hello/greet", name="Ada")
+        submit(service, "scheduled/cleanup", folder="thumbnails", max_age_days=30)
+        time.sleep(1)
     graph = {
-        "g0.expr": "sum by (name) (increase(celery_task_succeeded_total[1m]))",
-        "g0.range_input": "5m",
+        "g0.expr": "sum by (name) (rate(celery_task_succeeded_total[10s])) > 0",
+        "g0.range_input": "1m",
         "g0.tab": "0",
     }
     with chromium() as browser:
         context = browser.new_context(
-            http_credentials={"username": flower[0], "password": flower[1]},
-            viewport={"width": 1100, "height": 700},
+            http_credentials={"username": login[1], "password": login[2]},
+            viewport={"width": 1100, "height": 900},
         )
         page = context.new_page()
         for name, address in {
-            "flower": f"http://{flower[2]}/workers",
+            "flower": f"{flower}/workers",
             "prometheus": f"{prometheus.address}/graph?{urllib.parse.urlencode(graph)}",
         }.items():
             page.goto(address)

@@ -147,7 +147,10 @@ TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
         [("include_sqlalchemy", True), ("result_backend", "postgres")],
     ),
     r"aiocache|cache_url|cache\.py": ("aiocache", [("include_aiocache", True)]),
-    r"fastapi|uvicorn|api_key|\bapi/(?!v1|worker)|test_api|api\.md": ("fastapi", [("include_api", True)]),
+    r"fastapi|uvicorn|api_key|\bapi/(?!v1|worker)|test_api|api\.md": (
+        "fastapi",
+        [("include_api", True)],
+    ),
     "locks_url|redis_leases": (None, REDIS),
     r"once_only|once-only|(locks|leases)\.py": (None, [*REDIS, ("include_sqlalchemy", True)]),
     "flower": ("flower", [("include_flower", True)]),
