@@ -166,6 +166,7 @@ ONLY_IF = {
         "tests/test_watching.py",
     ],
     ("result_backend", ("redis", "postgres", "file")): [
+        "docs/page.png",
         f"{PACKAGE}/api/cancel.py",
         f"{PACKAGE}/api/events.py",
         f"{PACKAGE}/api/job.py",
@@ -219,6 +220,7 @@ ONLY_IF = {
         "tests/test_api_store.py",
         "tests/test_api_watching.py",
         "docs/api.md",
+        "docs/page.png",
     ],
     ("include_sqlalchemy", (True,)): [
         "alembic.ini",
@@ -250,7 +252,7 @@ ONLY_IF = {
         "tests/test_cache.py",
         "docs/cache.md",
     ],
-    ("include_flower", (True,)): ["flowerconfig.py", "tests/test_flower.py"],
+    ("include_flower", (True,)): ["docs/flower.png", "flowerconfig.py", "tests/test_flower.py"],
     ("include_metrics", (True,)): [
         f"{PACKAGE}/api/measured.py",
         f"{PACKAGE}/api/metrics_port.py",
@@ -260,6 +262,7 @@ ONLY_IF = {
         f"{PACKAGE}/metrics.py",
         f"{PACKAGE}/metrics_server.py",
         f"{PACKAGE}/task_metrics.py",
+        "docs/prometheus.png",
         "monitoring",
         "tests/test_metrics.py",
         "tests/test_monitoring.py",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from combinations import Answers, Render, covering
+from combinations import TEMPLATE, Answers, Render, covering
 from environments import Superset
 from playwright.sync_api import Browser, sync_playwright
 from test_documents import DEV_READY, Reader
@@ -19,6 +19,8 @@ from test_documents import DEV_READY, Reader
 # Milliseconds. A machine that is busy with other things must not fail a test.
 TIMEOUT = 60_000
 DEFAULTS: Answers = covering()[0]
+# Each is in the projects that have what it shows.
+PICTURES = TEMPLATE / "{{cookiecutter.project_slug}}" / "docs"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from combinations import OPTIONS, TEMPLATE, Render
-from dev_service import DEFAULTS, TIMEOUT, DevService, chromium, started
+from combinations import OPTIONS, Render
+from dev_service import DEFAULTS, PICTURES, TIMEOUT, DevService, chromium, started
 from environments import Superset
 from playwright.sync_api import Browser, Page, expect
 
@@ -187,7 +187,7 @@ def test_it_fits_a_phone_in_light_and_dark(
     if pytestconfig.getoption("--screenshot") and (scheme, api.engine) == ("light", "celery"):
         page.set_viewport_size({"width": 900, "height": 1100})
         page.evaluate("scrollTo(0, 0)")
-        page.screenshot(path=TEMPLATE / "docs" / "page.png")
+        page.screenshot(path=PICTURES / "page.png")
 
 
 def test_no_request_that_its_description_allows_is_an_error_of_the_service(

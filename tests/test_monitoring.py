@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
-from combinations import OPTIONS, TEMPLATE, Render
-from dev_service import DEFAULTS, TIMEOUT, DevService, chromium, started
+from combinations import OPTIONS, Render
+from dev_service import DEFAULTS, PICTURES, TIMEOUT, DevService, chromium, started
 from environments import Superset
 from servers import free_port
 
@@ -222,4 +222,4 @@ def take_pictures(service: DevService, prometheus: Prometheus) -> None:
         }.items():
             page.goto(address)
             page.wait_for_load_state("networkidle")
-            page.screenshot(path=TEMPLATE / "docs" / f"{name}.png")
+            page.screenshot(path=PICTURES / f"{name}.png")

@@ -171,6 +171,10 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def texts(paths: set[str]) -> list[str]:
+    return sorted(path for path in paths if not path.endswith(".png"))
+
+
 def template_files() -> set[str]:
     return {path.replace("{{cookiecutter.__package_slug}}", PACKAGE) for path in files(SOURCE)}
 
@@ -240,7 +244,7 @@ def absent(answers: Answers) -> list[str]:
 def test_an_option_that_is_off_leaves_no_trace(project: Path, absent: list[str]) -> None:
     found = {
         path: words
-        for path in sorted(files(project) - COMPARISONS)
+        for path in texts(files(project) - COMPARISONS)
         if (words := traces(path + (project / path).read_text("utf-8")) & set(absent))
     }
 
@@ -274,7 +278,9 @@ def test_every_option_has_its_traces() -> None:
 
 
 def test_nothing_is_left_unrendered(project: Path) -> None:
-    left = {path for path in files(project) if is_unrendered((project / path).read_text("utf-8"))}
+    left = {
+        path for path in texts(files(project)) if is_unrendered((project / path).read_text("utf-8"))
+    }
 
     assert left == set()
 
@@ -388,7 +394,7 @@ def test_the_template_holds_only_files_that_git_knows() -> None:
     assert listed.stdout.split() == [], "a tool left files that would be rendered into projects"
 
 
-@pytest.mark.parametrize("path", sorted(template_files()))
+@pytest.mark.parametrize("path", texts(template_files()))
 def test_conditions_are_simple_and_in_wiring_files_only(path: str) -> None:
     source = SOURCE / path.replace(PACKAGE, "{{cookiecutter.__package_slug}}")
     depth = 0
