@@ -30,7 +30,7 @@ class Scheduler(PersistentScheduler):
     # Seconds since 1970; None while another beat sends.
     ticked_at: float | None = None
     #{% endif %}
-    _sends = False
+    sends = False
 
     def setup_schedule(self) -> None:
         """Leave the file alone: a second beat that opens it would find it corrupted."""
@@ -39,7 +39,7 @@ class Scheduler(PersistentScheduler):
         """Send what is due. Returns the seconds until there is more to do."""
         health.sign(health.ALIVE)
         seconds = TRY_AGAIN_AFTER
-        if self._sends or self._take_over():
+        if self.sends or self._take_over():
             self._follow_the_clock()
             seconds = super().tick(*args, **options)
             #{% if cookiecutter.include_metrics %}
@@ -96,5 +96,5 @@ class Scheduler(PersistentScheduler):
             return False
         super().setup_schedule()
         health.sign_while_connecting(self.connection)
-        self._sends = True
+        self.sends = True
         return True

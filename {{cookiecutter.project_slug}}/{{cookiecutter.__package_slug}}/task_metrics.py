@@ -84,7 +84,7 @@ def _serve_worker(sender: Any, **_: Any) -> None:
 
 
 def _serve_beat(sender: Any, **_: Any) -> None:
-    serve(BeatState(sender.scheduler), BrokerState(sender.app))
+    serve(BeatState(sender.scheduler), BrokerState(sender.app, sender.scheduler))
 
 
 class WorkerState(Collector):
@@ -118,10 +118,10 @@ class BeatState(Collector):
 
 
 class BrokerState(Collector):
-    """What waits. It is told by beat, of which there is one: sums over processes stay right."""
+    """What waits. It is told by the one beat that sends: sums over processes stay right."""
 
-    def __init__(self, app: Celery) -> None:
-        self._app = app
+    def __init__(self, app: Celery, scheduler: Any) -> None:
+        self._app, self._scheduler = app, scheduler
         self._lock = Lock()
 
     def describe(self) -> list[Metric]:
@@ -129,6 +129,8 @@ class BrokerState(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
+        if not self._scheduler.sends:
+            return
         try:
             with self._lock, prompt_connection(self._app) as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
