@@ -76,7 +76,17 @@ def _report_errors() -> None:
         raise SystemExit(_missing(ERRORS, "sentry")) from None
     # The arguments of tasks, and the variables of each frame.
     values = settings.log_values
-    sentry_sdk.init(send_default_pii=values, include_local_variables=values)
+    sentry_sdk.init(
+        send_default_pii=values,
+        include_local_variables=values,
+        before_breadcrumb=None if values else _without_values,
+    )
+
+
+def _without_values(line: Any, hint: Any) -> Any:
+    """Celery's line on a task that is received comes with its arguments, though it shows none."""
+    line.pop("data", None)
+    return line
 
 
 def _missing(variable: str, group: str) -> str:
