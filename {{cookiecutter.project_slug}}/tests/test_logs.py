@@ -92,6 +92,24 @@ def test_every_line_of_a_task_names_it(monkeypatch: pytest.MonkeyPatch, output: 
     assert told == {("hello.greet", task_id, 1, "default", task_id)}
 
 
+def test_lines_of_its_worker_name_it_too(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    def fail(name: str) -> None:
+        raise LookupError(name)
+
+    with (
+        structlog.contextvars.bound_contextvars(correlation_id="a request"),
+        pytest.raises(LookupError),
+    ):
+        run(monkeypatch, fail, "Ada")
+    writers = ("celery.worker.strategy", "{{ cookiecutter.__package_slug }}.dead_letters")
+    wait_until(lambda: len(output.lines(*writers)) == 2, "both lines")
+
+    received, buried = output.lines(*writers)
+    assert buried["event"] == "a task is among the dead letters"
+    assert received["correlation_id"] == buried["correlation_id"] == "a request"
+    assert received["task_id"] == buried["task_id"] == buried["id"]
+
+
 def test_what_a_task_sends_is_marked_with_the_same_id(
     monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:

@@ -109,6 +109,34 @@ def test_a_run_that_was_lost_with_its_process_is_counted(
     measured.dead_letter()
     wait_for(port, "celery_task_rejected_total", "probe.end_badly", "default", value=5)
 #{% endif %}
+#{% if cookiecutter.__worker_pool != "threads" %}
+
+
+def test_a_run_that_takes_too_long_is_one_failure(
+    measured: Service, port: str, tmp_path: Path
+) -> None:
+    measured.hang(tmp_path, time_limit=1)
+    measured.dead_letter()
+    failed = "celery_task_failed_total", "TimeLimitExceeded", "probe.hang", "default"
+    found = wait_for(port, *failed, value=1)
+
+    assert found["celery_task_dead_lettered_total", ("probe.hang", "default")] == 1
+#{% endif %}
+#{% if cookiecutter.__worker_pool != "threads" and cookiecutter.__broker != "sqs" %}
+
+
+def test_a_run_that_was_ended_is_no_success(measured: Service, port: str, tmp_path: Path) -> None:
+    hanging = measured.hang(tmp_path)
+    hanging.wait_for_run()
+    measured.ask("control", "terminate", "SIGKILL", hanging.result.id)
+    found = wait_for(port, "celery_task_revoked_total", "probe.hang", "default", value=1)
+    # Its place is free again.
+    measured.value(measured.send("hello.greet", "Ada"))
+
+    active = [value for (name, _), value in found.items() if name == "celery_worker_tasks_active"]
+    assert active == [0]
+    assert scrape(port)["celery_task_succeeded_total", ("probe.hang", "default")] == 0
+#{% endif %}
 
 
 def test_beat_tells_what_waits(tmp_path: Path) -> None:

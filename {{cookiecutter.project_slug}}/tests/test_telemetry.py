@@ -10,7 +10,7 @@ import pytest
 #{% if cookiecutter.include_api %}
 from live_api import running_api
 #{% endif %}
-from live_service import PACKAGE, Service, running_service, wait_until
+from live_service import PACKAGE, TIMEOUT, Service, running_service, wait_until
 from telemetry_receiver import Span, receiving, spans
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -34,6 +34,38 @@ def pay(card: str) -> None:
     raise LookupError("no such customer")
 '''
 GREET = "hello.greet"
+UNSENT = f"""
+from contextlib import suppress
+
+from opentelemetry.trace import get_current_span
+
+from {PACKAGE}.celery import app
+from {PACKAGE}.sending import PromptProducer
+
+
+def fail(*_, **__):
+    raise LookupError
+
+
+PromptProducer.publish = fail
+with suppress(LookupError):
+    app.send_task("{GREET}")
+assert not get_current_span().get_span_context().is_valid
+"""
+#{% if cookiecutter.include_api %}
+MISTAKEN = f"""
+from {PACKAGE}.api.publisher import Publisher
+from {PACKAGE}.cli import app
+
+
+async def fail(*_):
+    raise LookupError("a mistake")
+
+
+Publisher.send = fail
+app()
+"""
+#{% endif %}
 
 
 @contextmanager
@@ -70,6 +102,18 @@ def test_one_trace_leads_from_a_request_to_its_job(tmp_path: Path) -> None:
 
     assert len({trace for name, trace in told() if name in names}) == 1
 #{% endif %}
+
+
+def test_a_task_that_is_not_sent_leaves_no_trace_open(tmp_path: Path) -> None:
+    with receiving() as (address, _), service(tmp_path) as found:
+        told = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{address}"}
+        subprocess.run(
+            [sys.executable, "-c", UNSENT],
+            cwd=found.folder,
+            env=found.environment | told,
+            check=True,
+            timeout=TIMEOUT,
+        )
 #{% if cookiecutter.__worker_pool == "prefork" %}
 
 
@@ -91,6 +135,20 @@ def test_an_error_is_reported_without_the_values_that_led_to_it(tmp_path: Path) 
 
     assert any(b"shop.pay" in body for body in bodies)
     assert not any(b"4111" in body for body in bodies)
+#{% if cookiecutter.include_api %}
+
+
+def test_an_error_is_reported_without_the_request_that_led_to_it(tmp_path: Path) -> None:
+    (tmp_path / "mistaken.py").write_text(MISTAKEN)
+    with receiving() as (address, bodies):
+        told = {"SENTRY_DSN": f"http://key@{address}/1"}
+        with service(tmp_path) as found, running_api(found, ["mistaken.py"], **told) as api:
+            answer = api.client.post("/api/hello/greet", json={"name": "4111 1111"})
+            assert answer.status_code == 500
+            wait_until(lambda: any(b"a mistake" in body for body in bodies), "the error")
+
+    assert not any(b"4111" in body for body in bodies)
+#{% endif %}
 
 
 @pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_ENDPOINT", "SENTRY_DSN"])

@@ -161,9 +161,6 @@ app.conf.update(
 
 logs.connect()
 telemetry.start()
-#{% if cookiecutter.include_metrics %}
-count_tasks(app)
-#{% endif %}
 #{% if cookiecutter.__worker_pool != "threads" %}
 stopping.connect()
 #{% endif %}
@@ -172,4 +169,8 @@ rabbitmq.connect(app)
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "gevent" %}
 gevent_pool.connect(app)
+#{% endif %}
+#{% if cookiecutter.include_metrics %}
+# Counts what those before do with a task.
+count_tasks(app)
 #{% endif %}

@@ -29,6 +29,7 @@ class CountedRequest(Request):
     name: str
     eta: datetime | None
     request_dict: dict[str, Any]
+    _has_failed = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Celery makes a class of it for each task, whose on_success calls no other."""
@@ -38,17 +39,13 @@ class CountedRequest(Request):
         def on_success(self: Any, failed__retval__runtime: Any, **options: Any) -> None:
             succeed(self, failed__retval__runtime, **options)
             is_failed, _, runtime = failed__retval__runtime
-            if not is_failed:
+            # A greenlet that was killed is told of as a success of no length.
+            if not is_failed and runtime is not None:
                 labels = self._labels()
                 metrics.SUCCEEDED.labels(*labels).inc()
                 metrics.RUNTIME.labels(*labels).observe(runtime)
 
         cls.on_success = on_success  # type: ignore[method-assign]
-
-    def on_timeout(self, soft: bool, timeout: float) -> None:
-        super().on_timeout(soft, timeout)
-        if not soft:
-            self._count_failure()
 
     def send_event(self, type: str, **fields: Any) -> None:
         """Celery calls it for each change, whether or not anybody listens to events."""
@@ -68,6 +65,10 @@ class CountedRequest(Request):
         return self.eta.timestamp() if self.eta else self.request_dict.get(SENT_AT)
 
     def _count_failure(self) -> None:
+        # Of a time limit Celery tells twice: as of a failure, and as of a limit.
+        if self._has_failed:
+            return
+        self._has_failed = True
         metrics.FAILED.labels(*self._labels(), type(self._error).__name__).inc()
 
     def _labels(self) -> tuple[str, str]:

@@ -2,6 +2,10 @@
 
 import logging
 import sys
+#{% if cookiecutter.task_engine == "celery" %}
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+#{% endif %}
 from typing import Any
 
 import structlog
@@ -43,13 +47,32 @@ def _name_task(task_id: str, task: Any, **_: Any) -> None:
     request = task.request
     request.log_context_before = structlog.contextvars.get_contextvars()
     where = request.delivery_info or {}
+    correlation_id = getattr(request, HEADER, request.root_id)
     structlog.contextvars.bind_contextvars(
-        task=task.name,
-        task_id=task_id,
-        attempt=request.retries + 1,
-        queue=queue_of(str(where.get("routing_key"))),
-        correlation_id=getattr(request, HEADER, request.root_id),
+        **_marks(task.name, task_id, request.retries, where, correlation_id)
     )
+
+
+def of_message(message: Any) -> AbstractContextManager[None]:
+    """For what a worker writes of a task outside of its run."""
+    headers = message.headers
+    correlation_id = headers.get(HEADER) or headers.get("root_id")
+    name, task_id, retries = headers["task"], headers["id"], headers.get("retries") or 0
+    return structlog.contextvars.bound_contextvars(
+        **_marks(name, task_id, retries, message.delivery_info, correlation_id)
+    )
+
+
+def _marks(
+    name: str, task_id: str, retries: int, where: Mapping[str, Any], correlation_id: str | None
+) -> dict[str, Any]:
+    return {
+        "task": name,
+        "task_id": task_id,
+        "attempt": retries + 1,
+        "queue": queue_of(str(where.get("routing_key"))),
+        CORRELATION_ID: correlation_id,
+    }
 
 
 def _forget_task(task: Any, **_: Any) -> None:

@@ -11,6 +11,7 @@ from celery.utils.time import maybe_iso8601
 from kombu import Producer, pools
 from kombu.exceptions import OperationalError
 
+from . import telemetry
 from .broker import LONGEST_DELAY, SENDING_OPTIONS
 from .settings import settings
 
@@ -80,9 +81,10 @@ class Application(Celery):
         with self.producer_or_acquire(producer) as chosen:
             while True:
                 try:
-                    return super().send_task(
-                        name, args, kwargs, countdown, eta, producer=chosen, **options
-                    )
+                    with telemetry.publishing(name, options["task_id"]):
+                        return super().send_task(
+                            name, args, kwargs, countdown, eta, producer=chosen, **options
+                        )
                 except OperationalError:
                     # The connection may have died long ago, and the broker be there.
                     chosen.connection.collect()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.signals import (
     after_task_publish,
@@ -26,6 +27,8 @@ from .metrics_server import serve
 from .queues import queue_of
 from .sending import prompt_connection
 from .settings import settings
+
+log = structlog.stdlib.get_logger()
 
 # The header that says when a task was sent, in seconds since 1970.
 SENT_AT = "sent_at"
@@ -56,8 +59,10 @@ def _count_received(request: Any, **_: Any) -> None:
     metrics.RECEIVED.labels(request.name, queue_of(request.delivery_info["routing_key"])).inc()
 
 
-def _count_buried(about: dict[str, Any], **_: Any) -> None:
-    metrics.BURIED.labels(about["task"] or "", about["queue"]).inc()
+def _count_buried(sender: Celery, about: dict[str, Any], **_: Any) -> None:
+    # Whoever may send could name a new one in each message.
+    name = about["task"] if about["task"] in sender.tasks else ""
+    metrics.BURIED.labels(name, about["queue"]).inc()
 
 
 def _serve_worker(sender: Any, **_: Any) -> None:
@@ -137,7 +142,8 @@ class BrokerState(Collector):
                 channel = connection.default_channel
                 lengths = {queue.name: _length(queue, channel) for queue in QUEUES}
                 letters = _length(DEAD_LETTERS_QUEUE, channel)
-        except Exception:
+        except Exception as error:
+            log.warning("the queues cannot be read", error=repr(error))
             yield GaugeMetricFamily("celery_broker_up", "Whether it answers.", value=0)
             return
         yield GaugeMetricFamily("celery_broker_up", "Whether it answers.", value=1)

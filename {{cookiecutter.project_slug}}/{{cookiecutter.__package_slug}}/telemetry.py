@@ -1,6 +1,10 @@
 """Traces and errors, for who asks for them by the variables of OpenTelemetry and of Sentry."""
 
 import os
+#{% if cookiecutter.task_engine == "celery" %}
+from collections.abc import Iterator
+from contextlib import contextmanager
+#{% endif %}
 from threading import Thread
 from typing import Any
 
@@ -43,7 +47,8 @@ def _trace(named: str) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise SystemExit(_missing(named, "otel")) from None
-    os.environ.setdefault("OTEL_SERVICE_NAME", "{{ cookiecutter.project_slug }}")
+    if "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        os.environ.setdefault("OTEL_SERVICE_NAME", "{{ cookiecutter.project_slug }}")
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
@@ -55,6 +60,22 @@ def _trace(named: str) -> None:
     #{% endif %}
 
 
+#{% if cookiecutter.task_engine == "celery" %}
+@contextmanager
+def publishing(task: str, task_id: str) -> Iterator[None]:
+    """Ends the span of a task that is not sent, or all that its thread does would be in it."""
+    try:
+        yield
+    except BaseException:
+        if _providers:
+            from opentelemetry.instrumentation.celery import CeleryInstrumentor
+
+            # Nothing that is public ends it.
+            CeleryInstrumentor._trace_after_publish(sender=task, headers={"id": task_id})
+        raise
+
+
+#{% endif %}
 #{% if cookiecutter.task_engine == "gunicorn" %}
 def is_tracing() -> bool:
     return bool(_providers)
@@ -74,11 +95,12 @@ def _report_errors() -> None:
         import sentry_sdk
     except ImportError:
         raise SystemExit(_missing(ERRORS, "sentry")) from None
-    # The arguments of tasks, and the variables of each frame.
+    # The arguments of tasks, of requests to the API too, and the variables of each frame.
     values = settings.log_values
     sentry_sdk.init(
         send_default_pii=values,
         include_local_variables=values,
+        max_request_body_size="medium" if values else "never",
         before_breadcrumb=None if values else _without_values,
     )
 

@@ -9,6 +9,7 @@ from live_service import TIMEOUT, Live, running, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 from {{ cookiecutter.__package_slug }}.dev import free_port
+from {{ cookiecutter.__package_slug }}.settings import settings
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -42,9 +43,10 @@ def live(tmp_path_factory: pytest.TempPathFactory, port: str) -> Iterator[Live]:
 def test_each_outcome_is_counted_once(live: Live, port: str, tmp_path: Path) -> None:
     before = scrape(port)
     done = live.submit("trial.last", seconds=0, diary=str(tmp_path / "diary"))
-    for job in (done, live.submit("trial.hang"), live.submit("trial.die")):
+    late = live.board.submit("trial.last", {}, "default", 10_000, expires=-1)
+    for job in (done, late, live.submit("trial.hang"), live.submit("trial.die")):
         live.ended(job)
-    wait_until(lambda: len(live.workers()) == len(set(live.workers())), "all workers")
+    wait_until(live.has_all_workers, "all workers")
     after = scrape(port)
 
     def risen(name: str, task: str, *more: str) -> float:
@@ -55,5 +57,8 @@ def test_each_outcome_is_counted_once(live: Live, port: str, tmp_path: Path) -> 
     names = ("received", "started", "succeeded", "rejected", "dead_lettered")
     assert [risen(f"{name}_total", "last") for name in names] == [1, 1, 1, 0, 0]
     assert [risen(f"{name}_total", "hang") for name in names] == [1, 1, 0, 0, 1]
+    runs = settings.max_deliveries
+    assert [risen(f"{name}_total", "die") for name in names] == [runs, runs, 0, runs, 1]
+    assert risen("revoked_total", "last") == 1
     assert risen("failed_total", "hang", "TimeLimitExceeded") == 1
     assert risen("runtime_count", "last") == 1

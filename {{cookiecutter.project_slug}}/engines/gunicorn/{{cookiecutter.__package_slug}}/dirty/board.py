@@ -207,8 +207,7 @@ class Board:
         while (row := self._take(queue)) is not None:
             if row["expires_at"] is None or row["expires_at"] >= time.time():
                 return _delivery(row)
-            failure = {"exc_type": "Expired", "exc_message": ["nobody began it in time"]}
-            self._end(row["id"], row["claim"], "REVOKED", json.dumps(failure))
+            self.expire(_delivery(row))
         return None
 
     def _take(self, queue: str) -> sqlite3.Row | None:
@@ -243,11 +242,17 @@ class Board:
         """For good: it is among the dead letters then. Whether it was this delivery's to say."""
         return self._end(delivery.id, delivery.claim, "FAILURE", _described(error))
 
-    def retry(self, delivery: Delivery, error: BaseException, delay: float) -> None:
-        """Have it tried again after so many seconds."""
-        due = time.time() + delay
-        self._write(RETRY, (_described(error), due, delivery.id, delivery.claim))
+    def retry(self, delivery: Delivery, error: BaseException, delay: float) -> bool:
+        """Have it tried again after so many seconds. Whether it was this delivery's to say."""
+        values = (_described(error), time.time() + delay, delivery.id, delivery.claim)
+        is_news = self._write(RETRY, values) == 1
         ring(self.bells, WATCHERS)
+        return is_news
+
+    def expire(self, delivery: Delivery) -> bool:
+        """It came too late. Whether it was this delivery's to say."""
+        failure = {"exc_type": "Expired", "exc_message": ["nobody began it in time"]}
+        return self._end(delivery.id, delivery.claim, "REVOKED", json.dumps(failure))
 
     def give_back(self, pid: int | None = None) -> list[str]:
         """Let others run what this process held, or any: it has ended. The ids."""

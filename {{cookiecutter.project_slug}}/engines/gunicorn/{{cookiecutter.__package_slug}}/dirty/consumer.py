@@ -143,6 +143,8 @@ class Consumer(threading.Thread):
     def _run_job(self, delivery: Delivery, task: Task[..., Any]) -> None:
         log.info("task begins")
         #{% if cookiecutter.include_metrics %}
+        # One that had to wait for its turn went back, as if it had not been taken.
+        metrics.RECEIVED.labels(task.name, self._queue).inc()
         metrics.STARTED.labels(task.name, self._queue).inc()
         wait = max(0.0, delivery.began_at - delivery.due_at)
         metrics.WAIT.labels(task.name, self._queue).observe(wait)

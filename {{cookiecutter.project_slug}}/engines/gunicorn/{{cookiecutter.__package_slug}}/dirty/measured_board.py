@@ -33,12 +33,6 @@ class MeasuredBoard(Board):
         metrics.SENT.labels(task, queue).inc()
         return job_id
 
-    def take(self, queue: str) -> Delivery | None:
-        delivery = super().take(queue)
-        if delivery:
-            metrics.RECEIVED.labels(delivery.task, queue).inc()
-        return delivery
-
     def succeed(self, delivery: Delivery, result: str) -> bool:
         is_news = super().succeed(delivery, result)
         if is_news:
@@ -55,9 +49,17 @@ class MeasuredBoard(Board):
             metrics.BURIED.labels(*labels).inc()
         return is_news
 
-    def retry(self, delivery: Delivery, error: BaseException, delay: float) -> None:
-        super().retry(delivery, error, delay)
-        metrics.RETRIED.labels(delivery.task, delivery.queue).inc()
+    def retry(self, delivery: Delivery, error: BaseException, delay: float) -> bool:
+        is_news = super().retry(delivery, error, delay)
+        if is_news:
+            metrics.RETRIED.labels(delivery.task, delivery.queue).inc()
+        return is_news
+
+    def expire(self, delivery: Delivery) -> bool:
+        is_news = super().expire(delivery)
+        if is_news:
+            metrics.REVOKED.labels(delivery.task, delivery.queue).inc()
+        return is_news
 
     def give_back(self, pid: int | None = None) -> list[str]:
         ids = super().give_back(pid)
