@@ -39,7 +39,7 @@ class CountedRequest(Request):
         def on_success(self: Any, failed__retval__runtime: Any, **options: Any) -> None:
             succeed(self, failed__retval__runtime, **options)
             is_failed, _, runtime = failed__retval__runtime
-            # A greenlet that was killed is told of as a success of no length.
+            # A run that was ended from outside is told of as a success of no length.
             if not is_failed and runtime is not None:
                 labels = self._labels()
                 metrics.SUCCEEDED.labels(*labels).inc()
