@@ -93,7 +93,8 @@ def _plan() -> Plan:
     plan.hints.append(f"API and its page: http://127.0.0.1:{port}/#key={key}")
     #{% if cookiecutter.include_metrics %}
     metrics_port = str(free_port(9808))
-    plan.environment["METRICS_PORT"] = metrics_port
+    # Not for what others start by hand, which would want the same one.
+    environment["METRICS_PORT"] = metrics_port
     plan.hints.append(f"metrics: http://127.0.0.1:{metrics_port}/metrics")
     #{% endif %}
     environment |= plan.environment
