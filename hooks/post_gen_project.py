@@ -49,6 +49,7 @@ ONLY_CELERY = [
     "tests/test_logs.py",
     "tests/test_long_delays.py",
     "tests/test_malformed_messages.py",
+    "tests/test_metrics.py",
     "tests/test_once_only.py",
     "tests/test_one_process_poison.py",
     "tests/test_one_process_pool.py",
@@ -76,6 +77,7 @@ ONLY_CELERY = [
     "tests/test_sqs_broker.py",
     "tests/test_stack.py",
     "tests/test_stopping.py",
+    "tests/test_telemetry.py",
     "tests/test_tls.py",
     "tests/test_watching.py",
     "tests/test_wiring.py",
@@ -86,12 +88,14 @@ ONLY_CELERY = [
     f"{PACKAGE}/broker.py",
     f"{PACKAGE}/celery.py",
     f"{PACKAGE}/consumer.py",
+    f"{PACKAGE}/counted_request.py",
     f"{PACKAGE}/database_leases.py",
     f"{PACKAGE}/dead_letters.py",
     f"{PACKAGE}/embedded_broker.py",
     f"{PACKAGE}/health.py",
     f"{PACKAGE}/leases.py",
     f"{PACKAGE}/locks.py",
+    f"{PACKAGE}/metrics_server.py",
     f"{PACKAGE}/once_only.py",
     f"{PACKAGE}/outbox.py",
     f"{PACKAGE}/outbox_cli.py",
@@ -100,6 +104,7 @@ ONLY_CELERY = [
     f"{PACKAGE}/request.py",
     f"{PACKAGE}/sending.py",
     f"{PACKAGE}/stopping.py",
+    f"{PACKAGE}/task_metrics.py",
     f"{PACKAGE}/tasks/failures.py",
     f"{PACKAGE}/workflows.py",
 ]
@@ -161,6 +166,7 @@ ONLY_IF = {
         "tests/test_watching.py",
     ],
     ("result_backend", ("redis", "postgres", "file")): [
+        "docs/page.png",
         f"{PACKAGE}/api/cancel.py",
         f"{PACKAGE}/api/events.py",
         f"{PACKAGE}/api/job.py",
@@ -187,6 +193,7 @@ ONLY_IF = {
         "tests/test_one_process_poison.py",
         "tests/test_one_process_pool.py",
     ],
+    ("worker_pool", ("prefork", "processes")): [f"{PACKAGE}/metric_files.py"],
     ("worker_pool", ("threads",)): [f"{PACKAGE}/thread_pool.py"],
     ("worker_pool", ("prefork", "gevent")): [f"{PACKAGE}/stopping.py"],
     ("worker_pool", ("gevent",)): [
@@ -197,6 +204,9 @@ ONLY_IF = {
     ],
     ("include_api", (True,)): [
         f"{PACKAGE}/api",
+        "monitoring/alerts/api.yml",
+        "monitoring/alerts/tests/api_test.yml",
+        "monitoring/dashboards/api.json",
         "tests/api_service.py",
         "tests/live_api.py",
         "tests/memory_store.py",
@@ -210,6 +220,7 @@ ONLY_IF = {
         "tests/test_api_store.py",
         "tests/test_api_watching.py",
         "docs/api.md",
+        "docs/page.png",
     ],
     ("include_sqlalchemy", (True,)): [
         "alembic.ini",
@@ -241,12 +252,28 @@ ONLY_IF = {
         "tests/test_cache.py",
         "docs/cache.md",
     ],
-    ("include_flower", (True,)): ["flowerconfig.py", "tests/test_flower.py"],
+    ("include_flower", (True,)): ["docs/flower.png", "flowerconfig.py", "tests/test_flower.py"],
+    ("include_metrics", (True,)): [
+        f"{PACKAGE}/api/measured.py",
+        f"{PACKAGE}/api/metrics_port.py",
+        f"{PACKAGE}/counted_request.py",
+        f"{PACKAGE}/dirty/measured_board.py",
+        f"{PACKAGE}/metric_files.py",
+        f"{PACKAGE}/metrics.py",
+        f"{PACKAGE}/metrics_server.py",
+        f"{PACKAGE}/task_metrics.py",
+        "docs/prometheus.png",
+        "monitoring",
+        "tests/test_metrics.py",
+        "tests/test_monitoring.py",
+    ],
     ("include_docker", (True,)): [
         "Dockerfile",
         "compose.yaml",
         "compose.sqs.yaml",
         ".dockerignore",
+        "monitoring/compose.yaml",
+        "monitoring/grafana",
         "docs/containers.md",
         "tests/containers.py",
         "tests/test_stack.py",
@@ -353,6 +380,8 @@ def main() -> None:
     others = set() if answers["task_engine"] == "celery" else set(map(Path, ONLY_CELERY))
     # What lies in a folder that is left out goes with it.
     for path in [path for path in left_out | others if not left_out & set(path.parents)]:
+        if any((engine / path).exists() for engine in ENGINES.iterdir()) and not path.exists():
+            continue
         # A row that names a path that is gone must fail the render, so nothing is forgiven here.
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     put_in_place(answers["task_engine"], left_out)

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every", action="store_true", help=help)
     help = "with --every: only the first of so many parts, such as 1/4, so that machines share them"
     parser.addoption("--part", default="1/1", metavar="NUMBER/PARTS", help=help)
-    parser.addoption("--screenshot", action="store_true", help="write docs/page.png anew")
+    parser.addoption("--screenshot", action="store_true", help="write the pictures in docs/ anew")
 
 
 def pytest_configure(config: pytest.Config) -> None:

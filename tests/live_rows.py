@@ -9,7 +9,12 @@ CARRIERS = ("broker", "result_backend", "worker_pool")
 # them with and without what hangs on it.
 LIVE = covering(
     1,
-    [CARRIERS, *(("include_api", name) for name in CARRIERS), ("include_sqlalchemy", "broker")],
+    [
+        CARRIERS,
+        *(("include_api", name) for name in CARRIERS),
+        ("include_sqlalchemy", "broker"),
+        *(("include_metrics", name) for name in ("broker", "worker_pool", "task_engine")),
+    ],
     is_lean=True,
 )
 # Live tests on which few choices have a bearing: they run once for each value of each of these,

@@ -23,9 +23,11 @@ RUNNER = Path(__file__).with_name("suite_runner.py")
 # agree in these have the same outcome.
 READ_BY_TESTS = (
     "alembic.ini",
+    "docs/operations.md",
     "flowerconfig.py",
     "gunicorn.conf.py",
     "migrations",
+    "monitoring/alerts",
     "pyproject.toml",
     "tests",
 )

@@ -1,53 +1,17 @@
 """The API of a rendered project, as its callers use it: in a browser, and by its description."""
 
-import os
 import re
-import shutil
 import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from combinations import OPTIONS, TEMPLATE, Answers, Render, covering
+from combinations import OPTIONS, Render
+from dev_service import DEFAULTS, PICTURES, TIMEOUT, DevService, chromium, started
 from environments import Superset
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from test_documents import DEV_READY, Reader
-
-# Milliseconds. A machine that is busy with other things must not fail a test.
-TIMEOUT = 60_000
-DEFAULTS: Answers = covering()[0]
+from playwright.sync_api import Browser, Page, expect
 
 expect.set_options(timeout=TIMEOUT)
-
-
-@dataclass(frozen=True)
-class Api:
-    """One that `dev` runs."""
-
-    address: str
-    key: str
-    engine: str
-
-    @property
-    def page(self) -> str:
-        return f"{self.address}/#key={self.key}"
-
-
-def start(answers: Answers, render: Render, superset: Superset, folder: Path) -> Iterator[Api]:
-    project = shutil.copytree(render(answers), folder / "project")
-    reader = Reader(project)
-    reader.environment |= {"API_RATE_LIMIT": "1000000/second", "SHUTDOWN_TIMEOUT": "1"}
-    command = f"{superset.program('python')} -m order_jobs dev"
-    with reader.running(command, DEV_READY) as said:
-        # It is one of the lines that follow.
-        deadline = time.monotonic() + TIMEOUT / 1000
-        while not (found := re.search(r"its page: (http://\S+)/#key=(\S+)", "".join(said))):
-            assert time.monotonic() < deadline, "`dev` did not print the address of the page"
-            time.sleep(0.01)
-        address, key = found.groups()
-        yield Api(address, key, str(answers["task_engine"]))
 
 
 @pytest.fixture(scope="module", params=OPTIONS["task_engine"])
@@ -56,21 +20,16 @@ def api(
     render: Render,
     superset: Superset,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Api]:
+) -> Iterator[DevService]:
     answers = DEFAULTS | {"task_engine": request.param}
-    yield from start(answers, render, superset, tmp_path_factory.mktemp("api"))
+    with started(answers, render, superset, tmp_path_factory.mktemp("api")) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = next(filter(None, map(shutil.which, names)), None)
-    if not chromium:
-        reason = "Chromium must be installed for these tests"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        # Its sandbox refuses to be started by root.
-        yield playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -79,7 +38,7 @@ def problems() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, api: Api, problems: list[str]) -> Iterator[Page]:
+def page(browser: Browser, api: DevService, problems: list[str]) -> Iterator[Page]:
     """The page, entered with the address that `dev` prints."""
     with browser.new_context() as context:
         page = context.new_page()
@@ -166,7 +125,7 @@ def test_many_jobs_that_go_on_leave_the_page_free(page: Page) -> None:
     expect(page.locator("#list li").first).to_contain_text("Hello, Edith!")
 
 
-def test_the_service_is_seen(page: Page, api: Api) -> None:
+def test_the_service_is_seen(page: Page, api: DevService) -> None:
     workers = {"celery": "1", "gunicorn": "10"}[api.engine]
     expect(page.locator("#figures div", has_text="workers").locator("dd")).to_have_text(workers)
     expect(page.locator("#figures")).to_contain_text("waiting in default")
@@ -182,7 +141,7 @@ def test_jobs_outlast_a_reload_and_can_be_narrowed(page: Page) -> None:
     expect(page.locator("#list")).not_to_contain_text("Barbara")
 
 
-def test_who_has_no_key_is_asked_for_it(browser: Browser, api: Api) -> None:
+def test_who_has_no_key_is_asked_for_it(browser: Browser, api: DevService) -> None:
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(api.address)
@@ -195,7 +154,7 @@ def test_who_has_no_key_is_asked_for_it(browser: Browser, api: Api) -> None:
         expect(page.get_by_role("heading", name="Start a job")).to_be_visible()
 
 
-def test_the_key_does_not_stay_in_the_address(page: Page, api: Api) -> None:
+def test_the_key_does_not_stay_in_the_address(page: Page, api: DevService) -> None:
     assert page.url == f"{api.address}/"
 
 
@@ -212,7 +171,7 @@ def test_it_can_be_used_without_a_mouse(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_light_and_dark(
-    page: Page, api: Api, scheme: str, pytestconfig: pytest.Config
+    page: Page, api: DevService, scheme: str, pytestconfig: pytest.Config
 ) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": 360, "height": 800})
@@ -228,11 +187,11 @@ def test_it_fits_a_phone_in_light_and_dark(
     if pytestconfig.getoption("--screenshot") and (scheme, api.engine) == ("light", "celery"):
         page.set_viewport_size({"width": 900, "height": 1100})
         page.evaluate("scrollTo(0, 0)")
-        page.screenshot(path=TEMPLATE / "docs" / "page.png")
+        page.screenshot(path=PICTURES / "page.png")
 
 
 def test_no_request_that_its_description_allows_is_an_error_of_the_service(
-    api: Api, tmp_path: Path
+    api: DevService, tmp_path: Path
 ) -> None:
     # Not every request should wait for its job, some of which are tried again for minutes.
     configuration = tmp_path / "schemathesis.toml"

@@ -64,6 +64,9 @@ WIRING = {
     "docs/engine.md",
     "docs/examples.md",
     "docs/once-only.md",
+    "docs/operations.md",
+    "gunicorn.conf.py",
+    "monitoring/prometheus.yml",
     "migrations/env.py",
     "pyproject.toml",
     "tests/api_service.py",
@@ -71,7 +74,9 @@ WIRING = {
     "tests/conftest.py",
     "tests/live_service.py",
     "tests/test_dev.py",
+    "tests/test_metrics.py",
     "tests/test_stack.py",
+    "tests/test_telemetry.py",
     "tests/test_workflows.py",
     f"{PACKAGE}/api/application.py",
     f"{PACKAGE}/api/cancel.py",
@@ -81,20 +86,30 @@ WIRING = {
     f"{PACKAGE}/api/server.py",
     f"{PACKAGE}/api/service.py",
     f"{PACKAGE}/api/submit.py",
+    f"{PACKAGE}/beat.py",
     f"{PACKAGE}/broker.py",
     f"{PACKAGE}/celery.py",
     f"{PACKAGE}/cli.py",
+    f"{PACKAGE}/counted_request.py",
     f"{PACKAGE}/dev.py",
+    f"{PACKAGE}/dirty/consumer.py",
+    f"{PACKAGE}/dirty/jobs.py",
+    f"{PACKAGE}/dirty/server.py",
     f"{PACKAGE}/dirty/workers.py",
     f"{PACKAGE}/gevent_pool.py",
     f"{PACKAGE}/leases.py",
     f"{PACKAGE}/logs.py",
+    f"{PACKAGE}/metrics.py",
+    f"{PACKAGE}/metrics_server.py",
     f"{PACKAGE}/models.py",
+    f"{PACKAGE}/outbox_cli.py",
     f"{PACKAGE}/progress.py",
     f"{PACKAGE}/queues.py",
     f"{PACKAGE}/schedule.py",
     f"{PACKAGE}/settings.py",
     f"{PACKAGE}/stopping.py",
+    f"{PACKAGE}/task_metrics.py",
+    f"{PACKAGE}/telemetry.py",
     f"{PACKAGE}/workflows.py",
 }
 # By one line each: which engine's decorator it is.
@@ -115,11 +130,11 @@ REDIS: list[tuple[str, str | bool]] = [("broker", "redis"), ("result_backend", "
 # Words that no file may hold, and the package that no project may declare, without one of these
 # answers.
 TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
-    r"kombu|(from|import|-A) celery|celery_(broker|result)|\bbeat\b": (
+    r"kombu|(from|import|-A) celery|celery_(broker_url|result_backend)|\bbeat\b": (
         "celery",
         [("task_engine", "celery")],
     ),
-    "gunicorn|dirty|board": ("gunicorn", [("task_engine", "gunicorn")]),
+    r"gunicorn|dirty|\bboard": ("gunicorn", [("task_engine", "gunicorn")]),
     "unacked": ("packaging", [("broker", "redis")]),
     "rediss://": (None, REDIS),
     "rabbitmq|quorum": (None, [("broker", "rabbitmq")]),
@@ -132,10 +147,17 @@ TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
         [("include_sqlalchemy", True), ("result_backend", "postgres")],
     ),
     r"aiocache|cache_url|cache\.py": ("aiocache", [("include_aiocache", True)]),
-    r"fastapi|uvicorn|api_key|\bapi/|test_api|api\.md": ("fastapi", [("include_api", True)]),
+    r"fastapi|uvicorn|api_key|\bapi/(?!v1|worker)|test_api|api\.md": (
+        "fastapi",
+        [("include_api", True)],
+    ),
     "locks_url|redis_leases": (None, REDIS),
     r"once_only|once-only|(locks|leases)\.py": (None, [*REDIS, ("include_sqlalchemy", True)]),
     "flower": ("flower", [("include_flower", True)]),
+    "prometheus|metrics_(port|host)|_metrics|counted_request": (
+        "prometheus-client",
+        [("include_metrics", True)],
+    ),
     "docker|compose": (None, [("include_docker", True)]),
     r"polars|pillow|smtp|scikit|sklearn|data_dir|workflows\.py": (
         "polars",
@@ -149,8 +171,17 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def texts(paths: set[str]) -> list[str]:
+    return sorted(path for path in paths if not path.endswith(".png"))
+
+
 def template_files() -> set[str]:
     return {path.replace("{{cookiecutter.__package_slug}}", PACKAGE) for path in files(SOURCE)}
+
+
+def places() -> set[str]:
+    """Where a file of the template may be in a project: an engine's are put in place."""
+    return {re.sub(rf"^{ENGINES}/\w+/", "", path) for path in template_files()}
 
 
 @pytest.fixture(scope="session")
@@ -213,7 +244,7 @@ def absent(answers: Answers) -> list[str]:
 def test_an_option_that_is_off_leaves_no_trace(project: Path, absent: list[str]) -> None:
     found = {
         path: words
-        for path in sorted(files(project) - COMPARISONS)
+        for path in texts(files(project) - COMPARISONS)
         if (words := traces(path + (project / path).read_text("utf-8")) & set(absent))
     }
 
@@ -247,7 +278,9 @@ def test_every_option_has_its_traces() -> None:
 
 
 def test_nothing_is_left_unrendered(project: Path) -> None:
-    left = {path for path in files(project) if is_unrendered((project / path).read_text("utf-8"))}
+    left = {
+        path for path in texts(files(project)) if is_unrendered((project / path).read_text("utf-8"))
+    }
 
     assert left == set()
 
@@ -336,9 +369,9 @@ def test_fast_bakes_have_the_bytes_of_plain_ones(render: Render, tmp_path: Path)
 def test_every_pruned_path_exists_in_the_template() -> None:
     paths = {path for paths in (*ONLY_IF.values(), *IF_ANY.values()) for path in paths}
     paths |= set(ONLY_CELERY)
-    folders = {str(parent) for path in template_files() for parent in Path(path).parents}
+    folders = {str(parent) for path in places() for parent in Path(path).parents}
 
-    assert paths - template_files() - folders == set()
+    assert paths - places() - folders == set()
 
 
 def test_every_prune_rule_names_an_answer_that_can_be_given() -> None:
@@ -361,7 +394,7 @@ def test_the_template_holds_only_files_that_git_knows() -> None:
     assert listed.stdout.split() == [], "a tool left files that would be rendered into projects"
 
 
-@pytest.mark.parametrize("path", sorted(template_files()))
+@pytest.mark.parametrize("path", texts(template_files()))
 def test_conditions_are_simple_and_in_wiring_files_only(path: str) -> None:
     source = SOURCE / path.replace(PACKAGE, "{{cookiecutter.__package_slug}}")
     depth = 0

@@ -45,12 +45,14 @@ def test_each_block_of_the_document_works_as_typed(render: Render, tmp_path: Pat
     # The secrets that were made at the render are part of it.
     project = shutil.copytree(render(in_containers(covering()[0])), tmp_path / "as-typed")
     reader = Reader(project)
-    reader.environment |= {"COMPOSE_PROJECT_NAME": "as-typed", "FLOWER_PORT": "0"}
+    ports = {"FLOWER_PORT": "0", "PROMETHEUS_PORT": "0"}
+    reader.environment |= ports | {"COMPOSE_PROJECT_NAME": "as-typed"}
     try:
         for block in reader.blocks(project / "docs/containers.md"):
             reader.follow(block)
     finally:
-        reader.run(["docker", "compose", "down", "--volumes", "--timeout", "1"])
+        compose = ["docker", "compose", "--profile", "monitoring"]
+        reader.run([*compose, "down", "--volumes", "--timeout", "1"])
 
 
 def test_an_image_is_the_same_with_a_lock_file_and_refuses_a_wrong_one(

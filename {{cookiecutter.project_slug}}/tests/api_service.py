@@ -39,7 +39,7 @@ MAX_BODY = 2000
 TIMEOUT = 10
 # What sends a job, what looks whether one could be sent, and what they raise when that is not so.
 SEND = (app, "send_task")
-REACH = (publisher, "connection")
+REACH = (publisher, "prompt_connection")
 AWAY = OperationalError("away")
 
 

@@ -86,14 +86,16 @@ def running(folder: Path, probe: str, changed: Mapping[str, Any]) -> Iterator[St
     (folder / "compose.test.yaml").write_text(json.dumps({"services": changed}))
     # Later ones change what earlier ones say.
     files = sorted((file.name for file in folder.glob("compose*.yaml")), key="compose.yaml".__ne__)
-    ports = re.findall(r"\$\{(\w+_PORT):-", (PROJECT / "compose.yaml").read_text())
+    ports = {name: str(_free_port()) for name in re.findall(r"\$\{(\w+_PORT):-", _compose_files())}
+    # Where a user has them: the containers are given that file, too.
+    (folder / ".env").write_text("".join(f"{name}={port}\n" for name, port in ports.items()))
     stack = Stack(
         folder,
         data,
         os.environ
         | {name: f"admin:{secrets.token_hex(8)}" for name in needed_secrets() if "AUTH" in name}
         | {name: secrets.token_hex(8) for name in needed_secrets() if "AUTH" not in name}
-        | {name: str(_free_port()) for name in ports}
+        | ports
         | {
             "COMPOSE_PROJECT_NAME": f"test-{folder.parent.name}-{secrets.token_hex(3)}",
             "COMPOSE_FILE": ":".join(files),
@@ -122,8 +124,8 @@ def wait_for_more(stack: Stack, file: str) -> None:
 
 
 def needed_secrets() -> list[str]:
-    """The names without which compose.yaml does not start."""
-    return sorted(set(re.findall(r"\$\{(\w+):\?", (PROJECT / "compose.yaml").read_text())))
+    """The names without which nothing starts."""
+    return sorted(set(re.findall(r"\$\{(\w+):\?", _compose_files())))
 
 
 def published(stack: Stack) -> set[str]:
@@ -135,6 +137,12 @@ def published(stack: Stack) -> set[str]:
         for publisher in container["Publishers"] or []
         if publisher["PublishedPort"]
     }
+
+
+def _compose_files() -> str:
+    """The text of compose.yaml, and of what it includes."""
+    found = [PROJECT / "compose.yaml", PROJECT / "monitoring/compose.yaml"]
+    return "".join(path.read_text() for path in found if path.exists())
 
 
 def _engine_runs() -> bool:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -26,12 +26,14 @@ class Api:
 
 
 @contextmanager
-def running_api(service: Service, **changed: str) -> Iterator[Api]:
+def running_api(
+    service: Service, program: Sequence[str] = ("-m", PACKAGE), **changed: str
+) -> Iterator[Api]:
     """Until the end of the block, and then it is stopped."""
     port = str(free_port())
     environment = service.environment | {"API_KEY": KEY, "API_PORT": port} | changed
     process = subprocess.Popen(
-        [sys.executable, "-m", PACKAGE, "api"],
+        [sys.executable, *program, "api"],
         cwd=service.folder,
         env=environment,
         start_new_session=True,

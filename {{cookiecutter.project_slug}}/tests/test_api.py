@@ -1,11 +1,14 @@
 """The API takes jobs: each task has a route that accepts what its function does."""
 
+import re
 import threading
+from queue import Queue
 from typing import Any
 
 import httpx2
 import pytest
 from api_service import AWAY, REACH, SEND, task_names
+from structlog.contextvars import get_contextvars
 
 from {{ cookiecutter.__package_slug }} import tasks
 from {{ cookiecutter.__package_slug }}.api.look import Look
@@ -33,6 +36,25 @@ def test_a_job_that_is_submitted_runs(api: httpx2.Client, monkeypatch: pytest.Mo
 
     assert (answer.status_code, answer.json()["task"]) == (202, "hello.greet")
     assert ran.wait(10)
+
+
+def test_a_job_is_marked_with_the_id_of_its_request(
+    api: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks: Queue[str] = Queue()
+    monkeypatch.setattr(hello, "greet", lambda name: marks.put(get_contextvars()["correlation_id"]))
+
+    answer = api.post("/api/hello/greet", json={"name": "Ada"}, headers={"X-Request-ID": "from-7"})
+
+    assert answer.headers["x-request-id"] == "from-7"
+    assert marks.get(timeout=10) == "from-7"
+
+
+@pytest.mark.parametrize("given", ["", "two words", "x" * 101, "\u00e9"])
+def test_an_id_that_is_none_is_replaced(api: httpx2.Client, given: str) -> None:
+    answer = api.get("/healthz", headers={b"X-Request-ID": given.encode()})
+
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
 
 
 def test_each_task_has_a_route(description: Any) -> None:

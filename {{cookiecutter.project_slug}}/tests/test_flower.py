@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,25 +49,42 @@ def test_half_a_login_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, 
         load()
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def flower(folder: Path) -> Iterator[str]:
     """The address of a Flower that was started as its documentation says."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with embedded_broker.running(tmp_path_factory.mktemp("broker")) as broker:
-        chosen = {"CELERY_BROKER_URL": broker.url(0), "FLOWER_BASIC_AUTH": "ada:secret"}
-        flower = subprocess.Popen(
+    with embedded_broker.running(folder / "broker") as broker:
+        chosen = {
+            "CELERY_BROKER_URL": broker.url(0),
+            "FLOWER_BASIC_AUTH": "ada:secret",
+            "FLOWER_DB": str(folder / "seen"),
+            "FLOWER_PERSISTENT": "true",
+            "FLOWER_READ_ONLY": "true",
+        }
+        process = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", app.main, "flower", f"--port={port}"],
             cwd=PROJECT,
             env=os.environ | chosen,
         )
         yield f"http://127.0.0.1:{port}"
-        flower.terminate()
-        flower.wait(20)
+        process.terminate()
+        process.wait(20)
 
 
-def status(page: str, login: str | None = None, timeout: float = 30) -> int:
-    request = urllib.request.Request(page)  # noqa: S310
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with flower(tmp_path_factory.mktemp("flower")) as address:
+        yield address
+
+
+def status(
+    page: str,
+    login: str | None = None,
+    timeout: float = 30,
+    data: bytes | None = None,
+) -> int:
+    request = urllib.request.Request(page, data)  # noqa: S310
     if login:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     deadline = time.monotonic() + timeout
@@ -88,3 +106,23 @@ def test_the_page_opens_only_with_the_password(page: str) -> None:
     assert status(page) == 401
     assert status(page, "ada:wrong") == 401
     assert status(page, "ada:secret") == 200
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("path", ["/metrics", "/healthcheck"])
+def test_what_flower_leaves_open_needs_the_password_too(page: str, path: str) -> None:
+    assert status(page + path) == 401
+    assert status(page + path, "ada:secret") == 200
+
+
+@pytest.mark.live
+def test_a_page_that_only_shows_ends_no_worker(page: str) -> None:
+    assert status(f"{page}/api/worker/shutdown/celery@localhost", "ada:secret", data=b"") == 403
+
+
+@pytest.mark.live
+def test_what_it_has_seen_outlasts_its_end(tmp_path: Path) -> None:
+    with flower(tmp_path) as page:
+        assert status(page, "ada:secret") == 200
+
+    assert list(tmp_path.glob("seen*"))

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import structlog
+from celery.app import trace
+from live_service import wait_until
 from structlog.contextvars import bind_contextvars
 
 from {{ cookiecutter.__package_slug }} import logs
@@ -85,7 +87,59 @@ def test_every_line_of_a_task_names_it(monkeypatch: pytest.MonkeyPatch, output: 
     lines = output.lines("shop", "library")
 
     assert [line["event"] for line in lines] == ["works", "helps Ada", "works more"]
-    assert {(line["task"], line["task_id"]) for line in lines} == {("hello.greet", task_id)}
+    names = ("task", "task_id", "attempt", "queue", "correlation_id")
+    told = {tuple(line[name] for name in names) for line in lines}
+    assert told == {("hello.greet", task_id, 1, "default", task_id)}
+
+
+def test_lines_of_its_worker_name_it_too(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    def fail(name: str) -> None:
+        raise LookupError(name)
+
+    with (
+        structlog.contextvars.bound_contextvars(correlation_id="a request"),
+        pytest.raises(LookupError),
+    ):
+        run(monkeypatch, fail, "Ada")
+    writers = ("celery.worker.strategy", "{{ cookiecutter.__package_slug }}.dead_letters")
+    wait_until(lambda: len(output.lines(*writers)) == 2, "both lines")
+
+    received, buried = output.lines(*writers)
+    assert buried["event"] == "a task is among the dead letters"
+    assert received["correlation_id"] == buried["correlation_id"] == "a request"
+    assert received["task_id"] == buried["task_id"] == buried["id"]
+
+
+def test_what_a_task_sends_is_marked_with_the_same_id(
+    monkeypatch: pytest.MonkeyPatch, output: Output
+) -> None:
+    def work(name: str) -> None:
+        log.info("works", name=name)
+        if name == "Ada":
+            greet.delay("Grace").get(timeout=10, interval=0.01, disable_sync_subtasks=False)
+
+    with structlog.contextvars.bound_contextvars(correlation_id="the first request"):
+        run(monkeypatch, work, "Ada")
+
+    told = {line["name"]: line["correlation_id"] for line in output.lines("shop")}
+    assert told == {"Ada": "the first request", "Grace": "the first request"}
+
+
+def test_a_result_is_in_no_line(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    run(monkeypatch, lambda name: "".join(["hunter", "2"]), "Ada")
+
+    # The result may be there a moment before the line.
+    wait_until(lambda: " succeeded in " in output.getvalue(), "the end of the task")
+    assert "hunter2" not in output.getvalue()
+
+
+def test_values_are_told_to_who_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in ("LOG_RECEIVED", "LOG_SUCCESS"):
+        monkeypatch.setattr(trace, line, getattr(trace, line))
+    monkeypatch.setattr(logs, "settings", Settings(_env_file=None, log_values=True))
+    logs.connect()
+
+    assert trace.LOG_RECEIVED.endswith("with %(args)s and %(kwargs)s")
 
 
 def test_tasks_that_run_at_the_same_time_are_not_mixed_up(

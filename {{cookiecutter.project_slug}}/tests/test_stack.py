@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 #{% endif %}
+#{% if cookiecutter.include_metrics and not cookiecutter.include_api and not cookiecutter.include_flower %}
+from urllib.request import urlopen
+#{% endif %}
 
 import pytest
 from containers import (
@@ -27,6 +30,16 @@ from containers import (
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 PACKAGE = "{{ cookiecutter.__package_slug }}"
+#{% if cookiecutter.include_metrics %}
+# What Prometheus asks.
+PROCESSES = {"worker", "beat"}
+#{% endif %}
+#{% if cookiecutter.include_metrics and cookiecutter.include_sqlalchemy %}
+PROCESSES.add("outbox")
+#{% endif %}
+#{% if cookiecutter.include_metrics and cookiecutter.include_api %}
+PROCESSES.add("api")
+#{% endif %}
 PROBE = '''
 """The service, with tasks that show what becomes of them, and a schedule that does not let wait."""
 
@@ -181,6 +194,22 @@ def test_flower_answers_only_with_the_password(stack: Stack) -> None:
     page.add_header("Authorization", f"Basic {login}")
     with urlopen(page, timeout=TIMEOUT) as answer:
         assert answer.status == 200
+#{% endif %}
+#{% if cookiecutter.include_metrics %}
+
+
+def test_prometheus_sees_every_process(stack: Stack) -> None:
+    stack.compose("--profile=monitoring", "up", "--wait", "prometheus")
+    port = stack.environment["PROMETHEUS_PORT"]
+
+    def seen() -> set[str]:
+        address = f"http://127.0.0.1:{port}/api/v1/query?query=up%20%3D%3D%201"
+        with urlopen(address, timeout=TIMEOUT) as answer:
+            found = json.load(answer)["data"]["result"]
+        return {process["metric"]["service"] for process in found}
+
+    wait_until(lambda: seen() == PROCESSES, f"Prometheus to see {PROCESSES}")
+    stack.compose("--profile=monitoring", "rm", "--stop", "--force", "prometheus")
 #{% endif %}
 
 

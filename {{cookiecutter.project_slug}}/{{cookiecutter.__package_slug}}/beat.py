@@ -26,7 +26,11 @@ class Scheduler(PersistentScheduler):
     schedule_filename: str
     _store: Any
     _lock: int | None = None
-    _sends = False
+    #{% if cookiecutter.include_metrics %}
+    # Seconds since 1970; None while another beat sends.
+    ticked_at: float | None = None
+    #{% endif %}
+    sends = False
 
     def setup_schedule(self) -> None:
         """Leave the file alone: a second beat that opens it would find it corrupted."""
@@ -35,9 +39,12 @@ class Scheduler(PersistentScheduler):
         """Send what is due. Returns the seconds until there is more to do."""
         health.sign(health.ALIVE)
         seconds = TRY_AGAIN_AFTER
-        if self._sends or self._take_over():
+        if self.sends or self._take_over():
             self._follow_the_clock()
             seconds = super().tick(*args, **options)
+            #{% if cookiecutter.include_metrics %}
+            self.ticked_at = time.time()
+            #{% endif %}
         health.sign(health.READY)
         return seconds
 
@@ -89,5 +96,5 @@ class Scheduler(PersistentScheduler):
             return False
         super().setup_schedule()
         health.sign_while_connecting(self.connection)
-        self._sends = True
+        self.sends = True
         return True

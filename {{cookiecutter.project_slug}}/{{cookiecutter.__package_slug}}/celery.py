@@ -4,28 +4,31 @@ import pkgutil
 from pathlib import Path
 
 #{% if cookiecutter.__worker_pool == "prefork" and cookiecutter.__broker != "rabbitmq" %}
-from . import logs, stopping
+from . import logs, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "threads" and cookiecutter.__broker != "rabbitmq" %}
-from . import logs
+from . import logs, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker != "rabbitmq" %}
-from . import gevent_pool, logs, stopping
+from . import gevent_pool, logs, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "prefork" and cookiecutter.__broker == "rabbitmq" %}
-from . import logs, rabbitmq, stopping
+from . import logs, rabbitmq, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "threads" and cookiecutter.__broker == "rabbitmq" %}
-from . import logs, rabbitmq
+from . import logs, rabbitmq, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker == "rabbitmq" %}
-from . import gevent_pool, logs, rabbitmq, stopping
+from . import gevent_pool, logs, rabbitmq, stopping, telemetry
 #{% endif %}
 from .broker import QUEUES, TRANSPORT_OPTIONS
 from .queues import ROUTES, Queue
 from .schedule import SCHEDULE
 from .sending import Application
 from .settings import settings
+#{% if cookiecutter.include_metrics %}
+from .task_metrics import count_tasks
+#{% endif %}
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -157,6 +160,7 @@ app.conf.update(
 )
 
 logs.connect()
+telemetry.start()
 #{% if cookiecutter.__worker_pool != "threads" %}
 stopping.connect()
 #{% endif %}
@@ -165,4 +169,8 @@ rabbitmq.connect(app)
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "gevent" %}
 gevent_pool.connect(app)
+#{% endif %}
+#{% if cookiecutter.include_metrics %}
+# Counts what those before do with a task.
+count_tasks(app)
 #{% endif %}

@@ -11,7 +11,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu import Message
 from pydantic import BaseModel, TypeAdapter
 
-from . import dead_letters, health
+from . import dead_letters, health, logs
 from .request import answering
 from .settings import settings
 
@@ -81,10 +81,11 @@ class Consumer(CeleryConsumer):
             except Exception as error:
                 self.on_decode_error(message, error)
                 return
-            if dead_letters.deliveries(message) < settings.max_deliveries:
-                start(message)
-            else:
-                self._tell(request.on_failure, request.give_up())
+            with logs.of_message(message):
+                if dead_letters.deliveries(message) < settings.max_deliveries:
+                    start(message)
+                else:
+                    self._tell(request.on_failure, request.give_up())
 
         return handle
 

@@ -13,7 +13,7 @@ from celery import Celery
 from celery.utils.dispatch import Signal
 
 from .broker import DEAD_LETTERS_QUEUE
-from .queues import Queue
+from .queues import queue_of
 from .settings import settings
 
 # What is known of the failure. All other headers are those of the original message.
@@ -29,7 +29,7 @@ LONGEST_WAIT = 10
 NEARLY_FULL = 0.8
 
 # For whoever has to know what becomes of a task: each is sent with the `headers` of its message,
-# and the first one with the `error`, too.
+# and the first one with what is known of its failure, too.
 buried, requeued, forgotten = Signal("buried"), Signal("requeued"), Signal("forgotten")
 
 log = structlog.stdlib.get_logger()
@@ -77,7 +77,7 @@ def bury(
     about = {
         "id": str(headers.get("id") or uuid4()),
         "task": str(headers["task"]) if "task" in headers else None,
-        "queue": _queue_of(message),
+        "queue": queue_of(str(message.delivery_info.get("routing_key"))),
         "reason": reason,
         "error": repr(error)[:LONGEST_ERROR],
         # The end of it says what happened.
@@ -105,7 +105,7 @@ def bury(
     log.error("a task is among the dead letters", **seen, dead_letters=kept)
     if kept > settings.max_dead_letters * NEARLY_FULL:
         log.warning("the oldest dead letters are dropped soon", most=settings.max_dead_letters)
-    buried.send(sender=app, headers=headers, error=about["error"])
+    buried.send(sender=app, headers=headers, about=about)
     return True
 
 
@@ -180,13 +180,6 @@ def _queue(channel: Any) -> Any:
 def _requeued(message: Any) -> int:
     about = message.headers.get(HEADER)
     return about.get("requeued", 0) if isinstance(about, dict) else 0
-
-
-def _queue_of(message: Any) -> str:
-    routing_key = str(message.delivery_info.get("routing_key"))
-    # Before the name of its queue a delayed task may carry how long it had to wait.
-    found = [queue for queue in Queue if f".{routing_key}".endswith(f".{queue}")]
-    return str(max(found, key=len, default=Queue.DEFAULT))
 
 
 def _send(producer: Any, message: Any, about: dict[str, Any], **options: Any) -> None:

@@ -11,6 +11,9 @@ import signal
 import subprocess
 #{% endif %}
 import sys
+#{% if cookiecutter.include_metrics %}
+from collections import ChainMap
+#{% endif %}
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -138,9 +141,16 @@ def _plan() -> Plan:
     # Behind the # a browser keeps it to itself, and the page takes it from there.
     plan.hints.append(f"API and its page: http://127.0.0.1:{port}/#key={key}")
     #{% endif %}
+    #{% if cookiecutter.include_metrics %}
+    for index, service in enumerate(plan.reloading):
+        metrics_port = str(embedded_broker.free_port(9808 + index))
+        service.environment = ChainMap({"METRICS_PORT": metrics_port}, environment)
+        plan.hints.append(f"metrics of {service.name}: http://127.0.0.1:{metrics_port}/metrics")
+    #{% endif %}
     #{% if cookiecutter.include_flower %}
     flower_port = embedded_broker.free_port(5555)
     flower = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]
+    flower += ["--persistent=true", f"--db={STATE / 'flower'}"]
     plan.others.append(Service("flower", flower, environment))
     login = ""
     if settings.flower_basic_auth is None:

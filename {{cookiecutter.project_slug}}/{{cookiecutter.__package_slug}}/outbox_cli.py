@@ -22,8 +22,14 @@ def commands() -> None:
 def relay() -> None:
     """Send what is accepted, until SIGTERM or Ctrl-C. Any number may run."""
     from . import logs, outbox_relay
+    #{% if cookiecutter.include_metrics %}
+    from .metrics_server import serve
+    #{% endif %}
 
     logs.configure()
+    #{% if cookiecutter.include_metrics %}
+    serve()
+    #{% endif %}
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         # By a thread, because the relay may hold the event's own lock when the signal comes.

@@ -48,10 +48,10 @@ def _forget(headers: dict[str, Any], **_: Any) -> None:
 
 
 @buried.connect
-def _keep(headers: dict[str, Any], error: str, **_: Any) -> None:
+def _keep(headers: dict[str, Any], about: dict[str, Any], **_: Any) -> None:
     # Sent again it would only fail again. The row stays: the broker may lose the dead letter.
     if _came_from_outbox(headers):
-        _write(_known(headers).values(send_at=None, error=error))
+        _write(_known(headers).values(send_at=None, error=about["error"]))
 
 
 @requeued.connect

@@ -1,6 +1,7 @@
 """The queues, and which task waits in which."""
 
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Queue(StrEnum):
@@ -35,3 +36,10 @@ ROUTES = {
     "order_import.*": Queue.IO,
     #{% endif %}
 }
+
+
+@lru_cache
+def queue_of(routing_key: str) -> str:
+    """Where a message waited. A delayed one may carry before it how long it had to."""
+    found = [queue for queue in Queue if f".{routing_key}".endswith(f".{queue}")]
+    return str(max(found, key=len, default=Queue.DEFAULT))

@@ -8,7 +8,7 @@ from celery import Celery
 from celery.exceptions import Retry, TimeLimitExceeded
 from celery.worker import request
 
-from . import dead_letters
+from . import dead_letters, logs
 
 
 class DeliveredTooOften(Exception):
@@ -68,17 +68,19 @@ class Request(request.Request):
             # The first would end the worker, and the second would have the task run again.
             error = exc_info.exception = RuntimeError(f"the task ended with {error!r}")
         self._error, self._traceback = error, str(exc_info.traceback)
-        if isinstance(error, TimeLimitExceeded):
-            self.reject()
         # Whether its result is stored already.
         return_ok = return_ok and not isinstance(error, NotFinished)
-        super().on_failure(exc_info, send_failed_event, return_ok)
+        with logs.of_message(self.message):
+            if isinstance(error, TimeLimitExceeded):
+                self.reject()
+            super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        if not soft:
-            self._error = TimeLimitExceeded(timeout)
-            self.reject()
-        super().on_timeout(soft, timeout)
+        with logs.of_message(self.message):
+            if not soft:
+                self._error = TimeLimitExceeded(timeout)
+                self.reject()
+            super().on_timeout(soft, timeout)
 
     def give_up(self) -> Any:
         """Bury it instead of running it once more. Returns what is to be told of it."""

@@ -11,6 +11,7 @@ from celery.utils.time import maybe_iso8601
 from kombu import Producer, pools
 from kombu.exceptions import OperationalError
 
+from . import telemetry
 from .broker import LONGEST_DELAY, SENDING_OPTIONS
 from .settings import settings
 
@@ -18,6 +19,14 @@ from .settings import settings
 # dropped: a task rather holds its place while the broker is restarted.
 PATIENCE_OF_A_TASK = 30.0
 TRY_AGAIN_AFTER = 0.05
+
+
+def prompt_connection(app: Celery) -> Any:
+    """To the broker, for who should not wait: it is tried as often as its user says, no more."""
+    return app.connection_for_write(
+        connect_timeout=settings.publish_timeout,
+        transport_options={**SENDING_OPTIONS, "max_retries": 0},
+    )
 
 
 class PromptProducer(Producer):
@@ -38,11 +47,7 @@ class PromptAMQP(AMQP):
     @property
     def producer_pool(self) -> Any:
         if self._producer_pool is None:
-            connection = self.app.connection_for_write(
-                connect_timeout=settings.publish_timeout,
-                # The tries are counted in one place, below.
-                transport_options={**SENDING_OPTIONS, "max_retries": 0},
-            )
+            connection = prompt_connection(self.app)
             self._producer_pool = pools.ProducerPool(
                 pools.connections[connection],
                 limit=self.app.pool.limit,
@@ -76,9 +81,10 @@ class Application(Celery):
         with self.producer_or_acquire(producer) as chosen:
             while True:
                 try:
-                    return super().send_task(
-                        name, args, kwargs, countdown, eta, producer=chosen, **options
-                    )
+                    with telemetry.publishing(name, options["task_id"]):
+                        return super().send_task(
+                            name, args, kwargs, countdown, eta, producer=chosen, **options
+                        )
                 except OperationalError:
                     # The connection may have died long ago, and the broker be there.
                     chosen.connection.collect()

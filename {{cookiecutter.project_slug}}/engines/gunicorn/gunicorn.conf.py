@@ -15,7 +15,14 @@ if not settings.api_keys:
     raise SystemExit("The service does not start without API_KEY: set one in .env.")
 
 wsgi_app = "{{ cookiecutter.__package_slug }}.api.application:create_app()"
+#{% if cookiecutter.include_metrics %}
+bind = [f"{settings.api_host}:{settings.api_port}"]
+if settings.metrics_port is not None:
+    bind.append(f"{settings.metrics_host}:{settings.metrics_port}")
+#{% endif %}
+#{% if not cookiecutter.include_metrics %}
 bind = f"{settings.api_host}:{settings.api_port}"
+#{% endif %}
 worker_class = f"{server.__name__}.HttpWorker"
 workers = settings.api_processes
 dirty_apps = [f"{app}:{PROCESSES[queue]}" for queue, app in server.APPS.items()]

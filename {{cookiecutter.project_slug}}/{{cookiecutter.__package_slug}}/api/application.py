@@ -27,10 +27,17 @@ from . import guard, probes, problems, service, submit
 #{% if cookiecutter.__result_backend == "file" %}
 from .board_store import BoardStore as ResultStore
 #{% endif %}
+from .correlated import Correlated
 #{% if cookiecutter.__result_backend == "postgres" %}
 from .database_store import DatabaseStore as ResultStore
 #{% endif %}
 from .look import Look
+#{% if cookiecutter.include_metrics %}
+from .measured import Measured
+#{% endif %}
+#{% if cookiecutter.include_metrics and cookiecutter.task_engine == "gunicorn" %}
+from .metrics_port import MetricsPort
+#{% endif %}
 from .offered import offers
 from .publisher import Publisher, reach
 #{% if cookiecutter.__result_backend == "redis" %}
@@ -87,10 +94,18 @@ def create_app() -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.api_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["X-API-Key", "Idempotency-Key", "Last-Event-ID"],
-            expose_headers=["Location", "Retry-After"],
+            allow_headers=["X-API-Key", "X-Request-ID", "Idempotency-Key", "Last-Event-ID"],
+            expose_headers=["Location", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(guard.SecurityHeaders)
+    app.add_middleware(Correlated)
+    #{% if cookiecutter.include_metrics %}
+    if settings.metrics_port is not None:
+        app.add_middleware(Measured)
+    #{% endif %}
+    #{% if cookiecutter.include_metrics and cookiecutter.task_engine == "gunicorn" %}
+        app.add_middleware(MetricsPort)
+    #{% endif %}
     return app
 
 

@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 
 from ..celery import app
+from ..sending import prompt_connection
 from . import guard
 from .job import Job
 from .jobs import UNKNOWN, Known, look
-from .publisher import Publisher, connection
+from .publisher import Publisher
 
 # Seconds that workers have to answer.
 PATIENCE = 0.5
@@ -36,7 +37,7 @@ async def cancel(request: Request, job_id: str, submission: Known) -> Job:
 
 def _revoke(job_id: str) -> Any:
     """The answers of the workers."""
-    with connection() as made:
+    with prompt_connection(app) as made:
         #{% if cookiecutter.__worker_pool == "threads" %}
         return app.control.revoke(job_id, connection=made, reply=True, timeout=PATIENCE)
         #{% endif %}

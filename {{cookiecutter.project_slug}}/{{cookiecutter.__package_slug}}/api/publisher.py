@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -11,9 +13,9 @@ import structlog
 from fastapi import HTTPException
 from kombu.exceptions import OperationalError
 
-from ..broker import SENDING_OPTIONS
 from ..celery import app
 from ..queues import Queue
+from ..sending import prompt_connection
 from ..settings import settings
 
 Result = TypeVar("Result")
@@ -26,14 +28,6 @@ def broker_is_away() -> HTTPException:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The broker does not answer. Try again.",
         {"Retry-After": "1"},
-    )
-
-
-def connection() -> Any:
-    """To the broker, of its own, and as impatient as those over which tasks are sent."""
-    return app.connection_for_write(
-        connect_timeout=settings.publish_timeout,
-        transport_options={**SENDING_OPTIONS, "max_retries": 0},
     )
 
 
@@ -58,7 +52,9 @@ class Publisher:
     async def run(self, call: Callable[[], Result]) -> Result:
         """The result of what speaks to the broker. Raises HTTPException when it is away."""
         await self._wait_for_a_thread()
-        work = asyncio.get_running_loop().run_in_executor(self._threads, _told, call)
+        # The task takes the request's correlation id along.
+        told = partial(copy_context().run, _told, call)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, told)
         work.add_done_callback(self._next)
         try:
             # Who hung up must not make a task half sent: it goes on, and is noticed by nobody.
@@ -100,7 +96,7 @@ class Publisher:
 def reach() -> None:
     """Raises what its driver raises when the broker cannot be reached."""
     queue: Any = app.amqp.queues[Queue.DEFAULT]
-    with connection() as made:
+    with prompt_connection(app) as made:
         made.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
         with made.channel() as channel:
             # Not every broker is asked something by a connection alone.
@@ -113,7 +109,7 @@ def _told(call: Callable[[], Result]) -> Result:
         return call()
     except Exception as error:
         # Only now, because to make one takes as long as much of what else sending does.
-        driver = connection()
+        driver = prompt_connection(app)
         if isinstance(error, driver.connection_errors + driver.channel_errors):
             raise OperationalError(str(error)) from error
         raise

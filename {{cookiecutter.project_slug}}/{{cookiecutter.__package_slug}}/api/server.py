@@ -9,6 +9,9 @@ import sys
 import uvicorn
 
 from .. import logs
+#{% if cookiecutter.include_metrics %}
+from ..metrics_server import serve as serve_metrics
+#{% endif %}
 from ..settings import settings
 from .application import create_app
 
@@ -30,6 +33,9 @@ def serve() -> None:
         access_log=False,
         server_header=False,
     )
+    #{% if cookiecutter.include_metrics %}
+    serve_metrics()
+    #{% endif %}
     #{% if cookiecutter.__result_backend == "none" %}
     uvicorn.Server(configuration).run()
     #{% endif %}

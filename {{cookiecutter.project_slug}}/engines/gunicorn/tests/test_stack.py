@@ -137,6 +137,22 @@ def test_the_api_takes_a_job_with_the_key_only(stack: Stack) -> None:
     job.add_header("X-API-Key", stack.environment["API_KEY"])
     with urlopen(job, timeout=TIMEOUT) as answer:
         assert answer.status == 202
+#{% if cookiecutter.include_metrics %}
+
+
+def test_prometheus_sees_the_service(stack: Stack) -> None:
+    stack.compose("--profile=monitoring", "up", "--wait", "prometheus")
+    port = stack.environment["PROMETHEUS_PORT"]
+
+    def seen() -> set[str]:
+        address = f"http://127.0.0.1:{port}/api/v1/query?query=up%20%3D%3D%201"
+        with urlopen(address, timeout=TIMEOUT) as answer:
+            found = json.load(answer)["data"]["result"]
+        return {process["metric"]["service"] for process in found}
+
+    wait_until(lambda: seen() == {"service"}, "Prometheus to see it")
+    stack.compose("--profile=monitoring", "rm", "--stop", "--force", "prometheus")
+#{% endif %}
 
 
 def test_what_a_stopped_service_had_begun_is_done_by_the_next(stack: Stack) -> None:

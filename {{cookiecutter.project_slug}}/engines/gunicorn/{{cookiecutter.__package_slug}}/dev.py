@@ -91,6 +91,12 @@ def _plan() -> Plan:
     )
     # Behind the # a browser keeps it to itself, and the page takes it from there.
     plan.hints.append(f"API and its page: http://127.0.0.1:{port}/#key={key}")
+    #{% if cookiecutter.include_metrics %}
+    metrics_port = str(free_port(9808))
+    # Not for what others start by hand, which would want the same one.
+    environment["METRICS_PORT"] = metrics_port
+    plan.hints.append(f"metrics: http://127.0.0.1:{metrics_port}/metrics")
+    #{% endif %}
     environment |= plan.environment
     for colour, service in enumerate([*plan.foundations, *plan.reloading], start=31):
         service.colour = colour

@@ -45,9 +45,18 @@ class Settings(BaseSettings):
     # Processes that serve the API and its page.
     api_processes: int = Field(default=2, gt=0)
 
+    #{% if cookiecutter.include_metrics %}
+    # Where Prometheus asks the service, see docs/operations.md. Unset, nothing is counted. Whoever
+    # can reach it may read: names of tasks and queues, and numbers.
+    metrics_port: int | None = Field(default=None, gt=0, lt=65536)
+    metrics_host: str = "127.0.0.1"
+
+    #{% endif %}
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # auto: console on a terminal, json elsewhere.
     log_format: Literal["auto", "console", "json"] = "auto"
+    # Whether reports of errors hold the values of variables, with whatever secrets are in them.
+    log_values: bool = False
 
     #{% if cookiecutter.include_aiocache %}
     # memory:// is one cache per process; redis://host:6379/2 is one for all of them.

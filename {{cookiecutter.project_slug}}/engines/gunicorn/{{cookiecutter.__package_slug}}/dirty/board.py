@@ -26,6 +26,10 @@ CREATE TABLE IF NOT EXISTS jobs (
     submitted_at REAL NOT NULL,
     due_at REAL NOT NULL,
     expires_at REAL,
+    -- It marks the lines of the log that belong together.
+    correlation_id TEXT NOT NULL,
+    -- Of the trace that it belongs to.
+    carrier TEXT NOT NULL,
     -- How often it failed and was tried again; and how often a worker was given it since then.
     retries INTEGER NOT NULL DEFAULT 0,
     deliveries INTEGER NOT NULL DEFAULT 0,
@@ -75,8 +79,9 @@ CREATE TABLE IF NOT EXISTS schedule (
 ) WITHOUT ROWID;
 """
 SUBMIT = """
-INSERT OR IGNORE INTO jobs (id, task, arguments, queue, submitted_at, due_at, expires_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO jobs
+    (id, task, arguments, queue, submitted_at, due_at, expires_at, correlation_id, carrier)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 IS_ANY_DUE = """
 SELECT 1 FROM jobs WHERE queue = ? AND state IN ('PENDING', 'RETRY') AND due_at <= ? LIMIT 1
@@ -143,9 +148,15 @@ class Delivery:
     id: str
     task: str
     arguments: dict[str, Any]
+    queue: str
+    correlation_id: str
+    carrier: dict[str, str]
     retries: int
     deliveries: int
     claim: str
+    # Seconds since 1970.
+    due_at: float
+    began_at: float
 
 
 class Board:
@@ -166,6 +177,8 @@ class Board:
         *,
         delay: float = 0,
         expires: float | None = None,
+        correlation_id: str | None = None,
+        carrier: Mapping[str, str] | None = None,
     ) -> str:
         """The id; the same one again changes nothing. Times are seconds from now.
 
@@ -174,8 +187,9 @@ class Board:
         """
         job_id = job_id or str(uuid4())
         now = time.time()
-        until = None if expires is None else now + expires
-        values = (job_id, task, json.dumps(arguments), queue, now, now + delay, until)
+        when = (now, now + delay, None if expires is None else now + expires)
+        marks = (correlation_id or job_id, json.dumps(carrier or {}))
+        values = (job_id, task, json.dumps(arguments), queue, *when, *marks)
         with self._writing() as connection:
             full = "SELECT 1 FROM queues WHERE name = ? AND waiting >= ?"
             if connection.execute(full, (queue, most)).fetchone():
@@ -193,8 +207,7 @@ class Board:
         while (row := self._take(queue)) is not None:
             if row["expires_at"] is None or row["expires_at"] >= time.time():
                 return _delivery(row)
-            failure = {"exc_type": "Expired", "exc_message": ["nobody began it in time"]}
-            self._end(row["id"], row["claim"], "REVOKED", json.dumps(failure))
+            self.expire(_delivery(row))
         return None
 
     def _take(self, queue: str) -> sqlite3.Row | None:
@@ -211,29 +224,35 @@ class Board:
         """As if it had not been given out, and not before so many seconds from now."""
         self._write(POSTPONE, (time.time() + delay, delivery.id, delivery.claim))
 
-    def held(self) -> list[tuple[Delivery, int, float]]:
-        """What runs, in which process, and since when."""
+    def held(self) -> list[tuple[Delivery, int]]:
+        """What runs, and in which process."""
         rows = self._rows("SELECT * FROM jobs WHERE claim IS NOT NULL")
-        return [(_delivery(row), row["pid"], row["began_at"]) for row in rows]
+        return [(_delivery(row), row["pid"]) for row in rows]
 
     def report(self, delivery: Delivery, report: Mapping[str, Any]) -> None:
         """How far it is."""
         self._write(REPORT, (json.dumps(report), delivery.id, delivery.claim))
         ring(self.bells, WATCHERS)
 
-    def succeed(self, delivery: Delivery, result: str) -> None:
-        """The result is JSON."""
-        self._end(delivery.id, delivery.claim, "SUCCESS", result)
+    def succeed(self, delivery: Delivery, result: str) -> bool:
+        """Whether it was this delivery's to say. The result is JSON."""
+        return self._end(delivery.id, delivery.claim, "SUCCESS", result)
 
-    def fail(self, delivery: Delivery, error: BaseException) -> None:
-        """For good: it is among the dead letters then."""
-        self._end(delivery.id, delivery.claim, "FAILURE", _described(error))
+    def fail(self, delivery: Delivery, error: BaseException) -> bool:
+        """For good: it is among the dead letters then. Whether it was this delivery's to say."""
+        return self._end(delivery.id, delivery.claim, "FAILURE", _described(error))
 
-    def retry(self, delivery: Delivery, error: BaseException, delay: float) -> None:
-        """Have it tried again after so many seconds."""
-        due = time.time() + delay
-        self._write(RETRY, (_described(error), due, delivery.id, delivery.claim))
+    def retry(self, delivery: Delivery, error: BaseException, delay: float) -> bool:
+        """Have it tried again after so many seconds. Whether it was this delivery's to say."""
+        values = (_described(error), time.time() + delay, delivery.id, delivery.claim)
+        is_news = self._write(RETRY, values) == 1
         ring(self.bells, WATCHERS)
+        return is_news
+
+    def expire(self, delivery: Delivery) -> bool:
+        """It came too late. Whether it was this delivery's to say."""
+        failure = {"exc_type": "Expired", "exc_message": ["nobody began it in time"]}
+        return self._end(delivery.id, delivery.claim, "REVOKED", json.dumps(failure))
 
     def give_back(self, pid: int | None = None) -> list[str]:
         """Let others run what this process held, or any: it has ended. The ids."""
@@ -330,9 +349,10 @@ class Board:
         self._write("INSERT OR IGNORE INTO schedule VALUES (?, ?)", (name, at))
         return False
 
-    def _end(self, job_id: str, claim: str, state: str, result: str) -> None:
-        self._write(END, (state, result, time.time(), job_id, claim))
+    def _end(self, job_id: str, claim: str, state: str, result: str) -> bool:
+        ended = self._write(END, (state, result, time.time(), job_id, claim))
         ring(self.bells, WATCHERS)
+        return ended == 1
 
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         return self._connection().execute(statement, values).fetchall()
@@ -392,9 +412,14 @@ def _delivery(row: sqlite3.Row) -> Delivery:
         id=row["id"],
         task=row["task"],
         arguments=json.loads(row["arguments"]),
+        queue=row["queue"],
+        correlation_id=row["correlation_id"],
+        carrier=json.loads(row["carrier"]),
         retries=row["retries"],
         deliveries=row["deliveries"],
         claim=row["claim"],
+        due_at=row["due_at"],
+        began_at=row["began_at"],
     )
 
 

@@ -15,7 +15,11 @@ from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+#{% if cookiecutter.include_metrics %}
+from .. import metrics
+#{% endif %}
 from ..settings import settings
+from . import tracing
 from .bell import Bell
 from .board import Board, Delivery
 from .task import Task
@@ -125,12 +129,26 @@ class Consumer(threading.Thread):
                 self._board.postpone(delivery, pause)
                 return
             current.set(delivery)
-            with structlog.contextvars.bound_contextvars(task=task.name, task_id=delivery.id):
+            marks = structlog.contextvars.bound_contextvars(
+                task=task.name,
+                task_id=delivery.id,
+                attempt=delivery.retries + 1,
+                queue=self._queue,
+                correlation_id=delivery.correlation_id,
+            )
+            with marks, tracing.running(task.name, delivery.carrier):
                 self._run_job(delivery, task)
             current.set(None)
 
     def _run_job(self, delivery: Delivery, task: Task[..., Any]) -> None:
         log.info("task begins")
+        #{% if cookiecutter.include_metrics %}
+        # One that had to wait for its turn went back, as if it had not been taken.
+        metrics.RECEIVED.labels(task.name, self._queue).inc()
+        metrics.STARTED.labels(task.name, self._queue).inc()
+        wait = max(0.0, delivery.began_at - delivery.due_at)
+        metrics.WAIT.labels(task.name, self._queue).observe(wait)
+        #{% endif %}
         began = time.monotonic()
         try:
             with self._lock:

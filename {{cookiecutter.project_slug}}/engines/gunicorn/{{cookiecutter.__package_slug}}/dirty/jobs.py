@@ -12,13 +12,23 @@ from pkgutil import iter_modules
 from sqlite3 import Row
 from typing import Any
 
+from structlog.contextvars import get_contextvars
+
+from .. import telemetry
+from ..logs import CORRELATION_ID
 from ..queues import ROUTES, Queue
 from ..settings import settings
+from . import tracing
 from .bell import Bell
 from .board import WATCHERS, Board, is_final
+#{% if cookiecutter.include_metrics %}
+from .measured_board import MeasuredBoard
+#{% endif %}
 from .task import TASKS, Task
 
 PACKAGE = __package__.rpartition(".")[0]
+
+telemetry.start()
 
 
 class JobFailed(Exception):
@@ -60,6 +70,10 @@ class JobResult:
 
 @cache
 def board() -> Board:
+    #{% if cookiecutter.include_metrics %}
+    if settings.metrics_port is not None:
+        return MeasuredBoard(settings.jobs_dir)
+    #{% endif %}
     return Board(settings.jobs_dir)
 
 
@@ -100,4 +114,6 @@ def submit(
         job_id,
         delay=delay,
         expires=expires,
+        correlation_id=get_contextvars().get(CORRELATION_ID),
+        carrier=tracing.carrier(),
     )

@@ -13,13 +13,24 @@ import structlog
 from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gasgi import ASGIWorker
 
+#{% if cookiecutter.include_metrics %}
+from .. import logs, metrics
+#{% endif %}
+#{% if not cookiecutter.include_metrics %}
 from .. import logs
+#{% endif %}
 from ..queues import PROCESSES
 from ..schedule import SCHEDULE
 from ..settings import settings
 from . import workers
 from .consumer import TimeLimitExceeded
+#{% if cookiecutter.include_metrics %}
+from .jobs import board, queue_of, tasks, time_limit
+from .measured_board import TICKED
+#{% endif %}
+#{% if not cookiecutter.include_metrics %}
 from .jobs import board, time_limit
+#{% endif %}
 from .scheduler import submit_due
 
 # Seconds between two looks at what a process runs.
@@ -64,6 +75,10 @@ def on_starting(server: Any) -> None:
         folder=str(settings.jobs_dir.resolve()),
         processes={str(queue): count for queue, count in PROCESSES.items()},
     )
+    #{% if cookiecutter.include_metrics %}
+    for name in tasks():
+        metrics.begin(name, queue_of(name))
+    #{% endif %}
 
 
 def _be_the_only_one() -> None:
@@ -124,15 +139,18 @@ def _keep_order() -> None:
     """What any process may do, and one does at a time."""
     # The file may be locked for long, or its disk be full: the next look may do better.
     try:
-        for delivery, pid, began_at in board().held():
+        for delivery, pid in board().held():
             if not _is_alive(pid):
                 board().give_back(pid)
-            elif (ran := time.time() - began_at) > time_limit(delivery.task) + STUCK_AFTER:
+            elif (ran := time.time() - delivery.began_at) > time_limit(delivery.task) + STUCK_AFTER:
                 # What lets no other thread run cannot be ended by one.
                 log.error("a job is stuck, and its process is killed", id=delivery.id)
                 board().fail(delivery, TimeLimitExceeded(f"{ran:.0f} s"))
                 os.kill(pid, signal.SIGKILL)
         submit_due(board(), SCHEDULE)
+        #{% if cookiecutter.include_metrics %}
+        TICKED.set_to_current_time()
+        #{% endif %}
         minute = time.time() // 60 * 60
         if board().is_due("forget what is old", minute):
             board().forget_old(KEPT, settings.max_dead_letters)

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from gunicorn.dirty import DirtyApp
 
+from .. import telemetry
 from ..queues import Queue
 from ..settings import settings
 from .consumer import Consumer
@@ -25,6 +26,7 @@ class Worker(DirtyApp):
 
     def close(self) -> None:
         self._consumer.end(settings.shutdown_timeout)
+        telemetry.flush()
 
     def enforce_limits(self) -> None:
         self._consumer.enforce_limits()

@@ -1,0 +1,190 @@
+"""What Prometheus reads adds up to what happened, in whichever process it did."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+#{% if cookiecutter.include_api %}
+from live_api import running_api
+#{% endif %}
+from live_service import CELERY, TIMEOUT, Service, kill, running_service, wait_until
+from prometheus_client.parser import text_string_to_metric_families
+
+from {{ cookiecutter.__package_slug }}.embedded_broker import free_port
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+
+OWN = '''
+"""A task with a metric of its own."""
+
+from celery import shared_task
+from prometheus_client import Counter
+
+READ = Counter("shop_orders_read", "Orders read.", ["source"])
+
+
+@shared_task(name="shop.read")
+def read(orders: int) -> None:
+    READ.labels("file").inc(orders)
+'''
+TICK = "celery_beat_last_tick_timestamp_seconds", ()
+Samples = dict[tuple[str, tuple[str, ...]], float]
+
+
+def scrape(port: str) -> Samples:
+    """Name and values of the labels, in the order of the labels' names -> value."""
+    text = ""
+    # Nobody may answer there yet.
+    with suppress(ConnectionError):
+        connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def wait_for(port: str, name: str, *labels: str, value: float) -> Samples:
+    """All there is, as soon as this one has the value."""
+    wait_until(lambda: scrape(port).get((name, labels)) == value, f"{name}{labels} to be {value}")
+    return scrape(port)
+
+
+@pytest.fixture(scope="module")
+def port() -> str:
+    return str(free_port())
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, port: str) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "shop.py").write_text(OWN)
+    settings = {"METRICS_PORT": port, "WORKER_CONCURRENCY": "2"}
+    with running_service(folder, **settings) as service, service.worker("-I", "probe,shop"):
+        service.value(service.send("hello.greet", "Ada"))
+        yield service
+
+
+def test_each_outcome_is_counted_once(measured: Service, port: str, tmp_path: Path) -> None:
+    before = scrape(port)
+    service = measured
+    service.value(service.send("probe.fail_once", str(tmp_path / "mark")))
+    service.send("probe.end_badly", "LookupError", str(tmp_path / "started"))
+    service.dead_letter()
+    after = wait_for(
+        port, "celery_task_failed_total", "LookupError", "probe.end_badly", "default", value=1
+    )
+
+    def risen(name: str, task: str) -> float:
+        key = (f"celery_task_{name}", (task, "default"))
+        return after.get(key, 0) - before.get(key, 0)
+
+    names = ("received", "started", "succeeded", "retried", "dead_lettered")
+    assert [risen(f"{name}_total", "probe.fail_once") for name in names] == [2, 2, 1, 1, 0]
+    assert [risen(f"{name}_total", "probe.end_badly") for name in names] == [1, 1, 0, 0, 1]
+    assert risen("runtime_count", "probe.fail_once") == 1
+    assert risen("queue_wait_time_count", "probe.fail_once") == 2
+
+
+def test_a_metric_of_ones_own_counts_in_every_process(measured: Service, port: str) -> None:
+    for result in [measured.send("shop.read", 3) for _ in range(8)]:  # type: ignore[arg-type]
+        measured.value(result)
+
+    wait_for(port, "shop_orders_read_total", "file", value=24)
+#{% if cookiecutter.__worker_pool == "prefork" %}
+
+
+def test_a_run_that_was_lost_with_its_process_is_counted(
+    measured: Service, port: str, tmp_path: Path
+) -> None:
+    measured.send("probe.end_badly", "killed", str(tmp_path / "started"))
+
+    # It is delivered five times, and a dead letter after that.
+    measured.dead_letter()
+    wait_for(port, "celery_task_rejected_total", "probe.end_badly", "default", value=5)
+#{% endif %}
+#{% if cookiecutter.__worker_pool != "threads" %}
+
+
+def test_a_run_that_takes_too_long_is_one_failure(
+    measured: Service, port: str, tmp_path: Path
+) -> None:
+    measured.hang(tmp_path, time_limit=1)
+    measured.dead_letter()
+    failed = "celery_task_failed_total", "TimeLimitExceeded", "probe.hang", "default"
+    found = wait_for(port, *failed, value=1)
+
+    assert found["celery_task_dead_lettered_total", ("probe.hang", "default")] == 1
+#{% endif %}
+#{% if cookiecutter.__worker_pool != "threads" and cookiecutter.__broker != "sqs" %}
+
+
+def test_a_run_that_was_ended_is_no_success(measured: Service, port: str, tmp_path: Path) -> None:
+    hanging = measured.hang(tmp_path)
+    hanging.wait_for_run()
+    measured.ask("control", "terminate", "SIGKILL", hanging.result.id)
+    found = wait_for(port, "celery_task_revoked_total", "probe.hang", "default", value=1)
+    # Its place is free again.
+    measured.value(measured.send("hello.greet", "Ada"))
+
+    active = [value for (name, _), value in found.items() if name == "celery_worker_tasks_active"]
+    assert active == [0]
+    assert scrape(port)["celery_task_succeeded_total", ("probe.hang", "default")] == 0
+#{% endif %}
+
+
+def test_beat_tells_what_waits(tmp_path: Path) -> None:
+    port = str(free_port())
+    with running_service(tmp_path, METRICS_PORT=port) as service:
+        for _ in range(3):
+            service.send("hello.greet", "Ada")
+        beat = subprocess.Popen(
+            [*CELERY, "beat", f"--schedule={tmp_path}/schedule", "--pidfile="],
+            cwd=service.folder,
+            env=service.environment,
+            start_new_session=True,
+        )
+        try:
+            found = wait_for(port, "celery_queue_length", "default", value=3)
+            wait_until(lambda: TICK in scrape(port), "a tick")
+        finally:
+            kill(beat)
+
+    assert found["celery_broker_up", ()] == 1
+    assert found["celery_dead_letters", ()] == 0
+
+
+def test_a_port_that_is_taken_is_named(measured: Service, port: str) -> None:
+    ran = subprocess.run(
+        [*CELERY, "worker"{{ cookiecutter._pools[cookiecutter.worker_pool].argument }}, "-n", "second@localhost"],
+        cwd=measured.folder,
+        env=measured.environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+    assert ran.returncode != 0
+    assert f"METRICS_PORT={port}: " in ran.stderr
+#{% if cookiecutter.include_api %}
+
+
+def test_requests_are_counted_by_what_was_declared(measured: Service) -> None:
+    port = str(free_port())
+    with running_api(measured, METRICS_PORT=port) as api:
+        api.client.post("/api/hello/greet", json={"name": "Ada"}).raise_for_status()
+        api.client.request("NONSENSE", "/api/no-such-route")
+        found = scrape(port)
+
+    # In the order of the labels' names: handler, method, status.
+    assert found["http_requests_total", ("/api/hello/greet", "POST", "202")] == 1
+    assert sum(value for (name, _), value in found.items() if name == "http_requests_total") > 1
+    assert not any("NONSENSE" in labels or "no-such" in str(labels) for _, labels in found)
+    assert found["celery_task_sent_total", ("hello.greet", "default")] == 1
+#{% endif %}
