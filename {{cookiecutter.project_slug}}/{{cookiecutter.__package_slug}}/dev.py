@@ -143,7 +143,9 @@ def _plan() -> Plan:
     #{% endif %}
     #{% if cookiecutter.include_metrics %}
     for index, service in enumerate(plan.reloading):
-        metrics_port = str(embedded_broker.free_port(9808 + index))
+        # Two `dev` that start together would both find a port of our choice free.
+        wanted = settings.metrics_port + index if settings.metrics_port else 0
+        metrics_port = str(embedded_broker.free_port(wanted))
         service.environment = ChainMap({"METRICS_PORT": metrics_port}, environment)
         plan.hints.append(f"metrics of {service.name}: http://127.0.0.1:{metrics_port}/metrics")
     #{% endif %}

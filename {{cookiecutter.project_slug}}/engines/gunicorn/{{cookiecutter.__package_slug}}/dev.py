@@ -92,7 +92,7 @@ def _plan() -> Plan:
     # Behind the # a browser keeps it to itself, and the page takes it from there.
     plan.hints.append(f"API and its page: http://127.0.0.1:{port}/#key={key}")
     #{% if cookiecutter.include_metrics %}
-    metrics_port = str(free_port(9808))
+    metrics_port = str(free_port(settings.metrics_port or 0))
     # Not for what others start by hand, which would want the same one.
     environment["METRICS_PORT"] = metrics_port
     plan.hints.append(f"metrics: http://127.0.0.1:{metrics_port}/metrics")
