@@ -71,6 +71,28 @@ def measured(tmp_path_factory: pytest.TempPathFactory, port: str) -> Iterator[Se
         yield service
 
 
+# First, because a worker of the others, with which it may share a broker, would take its tasks.
+def test_beat_tells_what_waits(tmp_path: Path) -> None:
+    port = str(free_port())
+    with running_service(tmp_path, METRICS_PORT=port) as service:
+        for _ in range(3):
+            service.send("hello.greet", "Ada")
+        beat = subprocess.Popen(
+            [*CELERY, "beat", f"--schedule={tmp_path}/schedule", "--pidfile="],
+            cwd=service.folder,
+            env=service.environment,
+            start_new_session=True,
+        )
+        try:
+            found = wait_for(port, "celery_queue_length", "default", value=3)
+            wait_until(lambda: TICK in scrape(port), "a tick")
+        finally:
+            kill(beat)
+
+    assert found["celery_broker_up", ()] == 1
+    assert found["celery_dead_letters", ()] == 0
+
+
 def test_each_outcome_is_counted_once(measured: Service, port: str, tmp_path: Path) -> None:
     before = scrape(port)
     service = measured
@@ -137,27 +159,6 @@ def test_a_run_that_was_ended_is_no_success(measured: Service, port: str, tmp_pa
     assert active == [0]
     assert scrape(port)["celery_task_succeeded_total", ("probe.hang", "default")] == 0
 #{% endif %}
-
-
-def test_beat_tells_what_waits(tmp_path: Path) -> None:
-    port = str(free_port())
-    with running_service(tmp_path, METRICS_PORT=port) as service:
-        for _ in range(3):
-            service.send("hello.greet", "Ada")
-        beat = subprocess.Popen(
-            [*CELERY, "beat", f"--schedule={tmp_path}/schedule", "--pidfile="],
-            cwd=service.folder,
-            env=service.environment,
-            start_new_session=True,
-        )
-        try:
-            found = wait_for(port, "celery_queue_length", "default", value=3)
-            wait_until(lambda: TICK in scrape(port), "a tick")
-        finally:
-            kill(beat)
-
-    assert found["celery_broker_up", ()] == 1
-    assert found["celery_dead_letters", ()] == 0
 
 
 def test_a_port_that_is_taken_is_named(measured: Service, port: str) -> None:
