@@ -2,16 +2,14 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 #{% if cookiecutter.include_api %}
 from live_api import running_api
 #{% endif %}
-from live_service import CELERY, TIMEOUT, Service, kill, running_service, wait_until
-from prometheus_client.parser import text_string_to_metric_families
+from live_service import CELERY, TIMEOUT, Service, running_service
+from scraping import scrape, wait_for
 
 from {{ cookiecutter.__package_slug }}.embedded_broker import free_port
 
@@ -30,30 +28,6 @@ READ = Counter("shop_orders_read", "Orders read.", ["source"])
 def read(orders: int) -> None:
     READ.labels("file").inc(orders)
 '''
-TICK = "celery_beat_last_tick_timestamp_seconds", ()
-Samples = dict[tuple[str, tuple[str, ...]], float]
-
-
-def scrape(port: str) -> Samples:
-    """Name and values of the labels, in the order of the labels' names -> value."""
-    text = ""
-    # Nobody may answer there yet.
-    with suppress(ConnectionError):
-        connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT)
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
-    return {
-        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def wait_for(port: str, name: str, *labels: str, value: float) -> Samples:
-    """All there is, as soon as this one has the value."""
-    wait_until(lambda: scrape(port).get((name, labels)) == value, f"{name}{labels} to be {value}")
-    return scrape(port)
 
 
 @pytest.fixture(scope="module")
@@ -69,28 +43,6 @@ def measured(tmp_path_factory: pytest.TempPathFactory, port: str) -> Iterator[Se
     with running_service(folder, **settings) as service, service.worker("-I", "probe,shop"):
         service.value(service.send("hello.greet", "Ada"))
         yield service
-
-
-# First, because a worker of the others, with which it may share a broker, would take its tasks.
-def test_beat_tells_what_waits(tmp_path: Path) -> None:
-    port = str(free_port())
-    with running_service(tmp_path, METRICS_PORT=port) as service:
-        for _ in range(3):
-            service.send("hello.greet", "Ada")
-        beat = subprocess.Popen(
-            [*CELERY, "beat", f"--schedule={tmp_path}/schedule", "--pidfile="],
-            cwd=service.folder,
-            env=service.environment,
-            start_new_session=True,
-        )
-        try:
-            found = wait_for(port, "celery_queue_length", "default", value=3)
-            wait_until(lambda: TICK in scrape(port), "a tick")
-        finally:
-            kill(beat)
-
-    assert found["celery_broker_up", ()] == 1
-    assert found["celery_dead_letters", ()] == 0
 
 
 def test_each_outcome_is_counted_once(measured: Service, port: str, tmp_path: Path) -> None:
