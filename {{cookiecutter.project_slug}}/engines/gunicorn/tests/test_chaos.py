@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,16 +45,22 @@ class Trial:
     def done(self) -> int:
         return sum(job["state"] == "SUCCESS" for job in self.jobs())
 
-    def busy_worker(self) -> int:
-        """A process that runs a job at this moment."""
-        found: dict[int, int] = {}
+    def stopped_worker(self) -> int:
+        """A process that runs a job, and is stopped so that it still does when it is killed."""
+        found: list[int] = []
 
-        def is_busy() -> bool:
-            found.update(self.live.board.running())
-            return bool(found)
+        def is_stopped() -> bool:
+            for pid in self.live.board.running():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    if pid in self.live.board.running():
+                        found.append(pid)
+                        return True
+                    os.kill(pid, signal.SIGCONT)
+            return False
 
-        wait_until(is_busy, "a job to run")
-        return next(iter(found))
+        wait_until(is_stopped, "a job to run")
+        return found[0]
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -90,11 +96,11 @@ class Trial:
 
 
 def kill_a_worker(trial: Trial) -> None:
-    os.kill(trial.busy_worker(), signal.SIGKILL)
+    os.kill(trial.stopped_worker(), signal.SIGKILL)
 
 
 def kill_the_arbiter(trial: Trial) -> None:
-    trial.busy_worker()
+    trial.stopped_worker()
     os.kill(trial.live.arbiter(), signal.SIGKILL)
     wait_until(trial.live.has_all_workers, "the workers")
 

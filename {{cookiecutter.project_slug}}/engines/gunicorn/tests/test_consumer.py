@@ -121,11 +121,13 @@ def test_a_job_over_its_rate_waits_while_others_run(declare: Callable[..., None]
     # A limit is for each process; here all are threads of one, with a limit each.
     declare(note, rate_limit="1/s")
     count = PROCESSES[queue_of(greet.name)] + 1
+    began = time.monotonic()
     results = [greet.delay("Ada") for _ in range(count)]
     for result in results:
         result.get(timeout=10)
 
-    assert max(begun) - min(begun) > 0.5
+    # The first ones may be let through long before they can write that down.
+    assert max(begun) - began > 0.9
 
 
 @pytest.mark.parametrize("rate", ["0/s", "ten/m", "1/day"])

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,12 @@ def test_the_key_is_shown_to_nobody_else(folder: Folder) -> None:
 @pytest.mark.usefixtures("dev")
 def test_what_is_killed_is_started_again(folder: Folder) -> None:
     def services() -> set[int]:
-        found = folder.processes()
-        return {pid for pid in found if "gunicorn" in found[pid] and os.getpgid(pid) == pid}
+        found = set()
+        for pid, command in folder.processes().items():
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                if "gunicorn" in command and os.getpgid(pid) == pid:
+                    found.add(pid)
+        return found
 
     (killed,) = services()
     os.kill(killed, signal.SIGKILL)

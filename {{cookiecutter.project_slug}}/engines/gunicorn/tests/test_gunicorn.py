@@ -9,12 +9,15 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 from live_service import KEY, TIMEOUT, Live, running, wait_until
 
+from {{ cookiecutter.__package_slug }}.dirty import server
+from {{ cookiecutter.__package_slug }}.dirty.board import Board
 from {{ cookiecutter.__package_slug }}.queues import PROCESSES, Queue
 
 # So many that each thread of the service has something to do.
@@ -32,6 +35,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @pytest.fixture
 def diary(tmp_path: Path) -> Path:
     return tmp_path / "diary"
+
+
+@pytest.fixture
+def until(tmp_path: Path) -> Path:
+    """A file that lets a job end."""
+    return tmp_path / "until"
 
 
 def begun(diary: Path) -> list[str]:
@@ -63,11 +72,18 @@ def test_a_job_that_is_overdue_is_ended_and_its_process_with_it(live: Live) -> N
 
 def test_a_job_that_lets_no_other_thread_run_is_ended_too(live: Live) -> None:
     job = live.submit("trial.hog")
-    wait_until(lambda: live.job(job)["pid"], "the job to begin")
-    process = live.job(job)["pid"]
+    runs: list[int] = []
+
+    def is_running() -> bool:
+        # It is known only until the job has ended.
+        if process := live.job(job)["pid"]:
+            runs.append(process)
+        return bool(runs)
+
+    wait_until(is_running, "the job to begin")
 
     assert "TimeLimitExceeded" in live.ended(job)["result"]
-    wait_until(lambda: process not in live.processes(), "the process to end")
+    wait_until(lambda: runs[0] not in live.processes(), "the process to end")
 
 
 def test_a_job_may_tidy_up_at_its_soft_limit(live: Live) -> None:
@@ -81,28 +97,35 @@ def test_a_job_of_which_its_process_dies_is_a_dead_letter_soon(live: Live) -> No
     assert "WorkerLost" in job["result"]
 
 
-def test_what_a_killed_worker_held_runs_again(live: Live, diary: Path) -> None:
-    job = live.submit("trial.last", seconds=1, diary=str(diary))
+def test_what_a_killed_worker_held_runs_again(live: Live, diary: Path, until: Path) -> None:
+    job = live.submit("trial.hold", until=str(until), diary=str(diary))
     wait_until(lambda: begun(diary), "the job to begin")
     os.kill(live.job(job)["pid"], signal.SIGKILL)
+    wait_until(lambda: len(begun(diary)) == 2, "the job to begin again")
+    until.touch()
 
     assert live.ended(job)["state"] == "SUCCESS"
     assert diary.read_text().split() == ["begins", "begins", "ends"]
 
 
-def test_a_killed_arbiter_loses_no_job_and_leaves_no_orphan(live: Live, diary: Path) -> None:
+def test_a_killed_arbiter_loses_no_job_and_leaves_no_orphan(
+    live: Live, diary: Path, until: Path
+) -> None:
     wait_until(live.has_all_workers, "the workers")
-    job = live.submit("trial.last", seconds=1, diary=str(diary))
+    job = live.submit("trial.hold", until=str(until), diary=str(diary))
     wait_until(lambda: begun(diary), "the job to begin")
     before = set(live.workers())
     os.kill(live.arbiter(), signal.SIGKILL)
     later = live.client.post("/api/hello/greet", json={"name": "Ada"})
 
     assert later.status_code == 202
+    wait_until(lambda: len(begun(diary)) == 2, "the job to begin again")
+    until.touch()
     assert live.ended(later.json()["id"])["state"] == "SUCCESS"
     assert live.ended(job)["state"] == "SUCCESS"
-    wait_until(live.has_all_workers, "the workers")
-    assert not before & set(live.workers())
+    wait_until(
+        lambda: live.has_all_workers() and not before & set(live.workers()), "new workers alone"
+    )
 
 
 def test_who_watches_sees_the_steps_of_their_own_job_alone(live: Live) -> None:
@@ -164,7 +187,8 @@ def test_what_runs_ends_before_the_service_does_and_the_rest_waits(
 ) -> None:
     most = PROCESSES[Queue.DEFAULT]
     with running(tmp_path) as first:
-        jobs = [first.submit("trial.last", seconds=2, diary=str(diary)) for _ in range(most + 2)]
+        # Longer than it may take until each process was told.
+        jobs = [first.submit("trial.last", seconds=6, diary=str(diary)) for _ in range(most + 2)]
         wait_until(lambda: begun(diary).count("begins") == most, "jobs to begin")
         assert first.stop() == 0
         states = Counter(first.job(job)["state"] for job in jobs)
@@ -176,13 +200,14 @@ def test_what_runs_ends_before_the_service_does_and_the_rest_waits(
 
 
 def test_what_takes_too_long_to_end_runs_again_after_the_next_start(
-    tmp_path: Path, diary: Path
+    tmp_path: Path, diary: Path, until: Path
 ) -> None:
     with running(tmp_path, SHUTDOWN_TIMEOUT="1") as first:
-        job = first.submit("trial.last", seconds=5, diary=str(diary))
+        job = first.submit("trial.hold", until=str(until), diary=str(diary))
         wait_until(lambda: begun(diary), "the job to begin")
         first.stop()
 
+    until.touch()
     with running(tmp_path) as second:
         assert second.ended(job)["state"] == "SUCCESS"
     assert diary.read_text().split() == ["begins", "begins", "ends"]
@@ -212,6 +237,41 @@ def test_a_killed_service_leaves_no_process(tmp_path: Path) -> None:
         os.kill(live.process.pid, signal.SIGKILL)
         live.process.wait(TIMEOUT)
         wait_until(lambda: not live.processes(), "the processes to end")
+
+
+def test_a_process_whose_arbiter_was_gone_before_it_began_ends(tmp_path: Path) -> None:
+    program = """
+import threading
+from types import SimpleNamespace
+
+from {{ cookiecutter.__package_slug }}.dirty import server
+
+# Nobody who starts it has this number.
+server.dirty_worker_init(SimpleNamespace(ppid=0, alive=True, apps={}))
+threading.Event().wait()
+"""
+    environment = os.environ | {"JOBS_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=TIMEOUT)
+
+    assert done.returncode == 1
+
+
+def test_a_process_is_not_killed_for_a_job_that_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(tmp_path)
+    board.submit("trial.hog", {}, Queue.DEFAULT, 10)
+    delivery = board.take(Queue.DEFAULT)
+    assert delivery
+    looked_at = replace(delivery, began_at=0)
+    board.succeed(delivery, "1")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        monkeypatch.setattr(board, "held", lambda: [(looked_at, process.pid)])
+        monkeypatch.setattr(server, "board", lambda: board)
+        server._keep_order()
+        process.communicate(b"\n")
+
+    assert process.returncode == 0
 
 
 def test_its_lines_and_gunicorns_have_one_form(live: Live) -> None:

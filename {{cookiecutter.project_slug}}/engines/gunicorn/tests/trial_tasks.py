@@ -15,12 +15,25 @@ from {{ cookiecutter.__package_slug }}.progress import publish
 @shared_task(name="trial.last", time_limit=60)
 def last(seconds: float, diary: str) -> str:
     """Writes down when it begins and ends."""
-    with Path(diary).open("a") as file:
-        file.write("begins\n")
+    _write(diary, "begins")
     time.sleep(seconds)
-    with Path(diary).open("a") as file:
-        file.write("ends\n")
+    _write(diary, "ends")
     return "done"
+
+
+@shared_task(name="trial.hold", time_limit=60)
+def hold(until: str, diary: str) -> str:
+    """The same, for as long as a file is not there."""
+    _write(diary, "begins")
+    while not Path(until).exists():
+        time.sleep(0.01)
+    _write(diary, "ends")
+    return "done"
+
+
+def _write(diary: str, line: str) -> None:
+    with Path(diary).open("a") as file:
+        file.write(f"{line}\n")
 
 
 @shared_task(name="trial.hang", time_limit=0.5)
@@ -34,7 +47,8 @@ def hog() -> None:
     re.match("(a+)+$", "a" * 64 + "b")
 
 
-@shared_task(name="trial.tidy_up", soft_time_limit=0.2, time_limit=60)
+# It must have begun by then.
+@shared_task(name="trial.tidy_up", soft_time_limit=3, time_limit=60)
 def tidy_up() -> str:
     try:
         while True:

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from ..queues import PROCESSES
 from ..schedule import SCHEDULE
 from ..settings import settings
 from . import workers
+from .board import Delivery
 from .consumer import TimeLimitExceeded
 #{% if cookiecutter.include_metrics %}
 from .jobs import board, queue_of, tasks, time_limit
@@ -105,7 +107,8 @@ def on_dirty_starting(arbiter: Any) -> None:
 
 def dirty_worker_init(worker: Any) -> None:
     end_with_parent()
-    threading.Thread(target=_watch, args=(worker, os.getppid()), daemon=True).start()
+    # Not os.getppid(): the arbiter may have been killed before this process could ask for that.
+    threading.Thread(target=_watch, args=(worker, worker.ppid), daemon=True).start()
 
 
 def dirty_worker_exit(arbiter: Any, worker: Any) -> None:
@@ -143,10 +146,7 @@ def _keep_order() -> None:
             if not _is_alive(pid):
                 board().give_back(pid)
             elif (ran := time.time() - delivery.began_at) > time_limit(delivery.task) + STUCK_AFTER:
-                # What lets no other thread run cannot be ended by one.
-                log.error("a job is stuck, and its process is killed", id=delivery.id)
-                board().fail(delivery, TimeLimitExceeded(f"{ran:.0f} s"))
-                os.kill(pid, signal.SIGKILL)
+                _end_stuck(delivery, pid, ran)
         submit_due(board(), SCHEDULE)
         #{% if cookiecutter.include_metrics %}
         TICKED.set_to_current_time()
@@ -156,6 +156,15 @@ def _keep_order() -> None:
             board().forget_old(KEPT, settings.max_dead_letters)
     except sqlite3.Error:
         log.exception("the jobs cannot be put in order")
+
+
+def _end_stuck(delivery: Delivery, pid: int, ran: float) -> None:
+    """What lets no other thread run cannot be ended by one."""
+    # If the job has ended since it was looked at, its process may be at the next one, or gone.
+    if board().fail(delivery, TimeLimitExceeded(f"{ran:.0f} s")):
+        log.error("a job is stuck, and its process is killed", id=delivery.id)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _is_alive(pid: int) -> bool:
