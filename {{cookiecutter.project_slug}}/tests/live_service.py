@@ -262,7 +262,9 @@ class Service:
             os.kill(client.info()["process_id"], signal.SIGKILL)
         assert url.port
         assert url.password
-        empty = embedded_broker.EmbeddedBroker(self.folder / "empty", url.port, url.password)
+        port, password = url.port, url.password
+        wait_until(lambda: embedded_broker.free_port(port) == port, "the killed one to end")
+        empty = embedded_broker.EmbeddedBroker(self.folder / "empty", port, password)
         with embedded_broker.started(empty):
             yield
 

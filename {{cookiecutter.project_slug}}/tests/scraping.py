@@ -1,10 +1,16 @@
 """Reads what a process tells Prometheus."""
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPConnection
+from typing import Any
 
 from live_service import TIMEOUT, wait_until
 from prometheus_client.parser import text_string_to_metric_families
+
+# Seconds. Whatever counts has counted by then.
+SETTLED_AFTER = 2.0
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
@@ -27,5 +33,23 @@ def scrape(port: str) -> Samples:
 
 def wait_for(port: str, name: str, *labels: str, value: float) -> Samples:
     """All there is, as soon as this one has the value."""
-    wait_until(lambda: scrape(port).get((name, labels)) == value, f"{name}{labels} to be {value}")
-    return scrape(port)
+    found: Samples = {}
+
+    def has_value() -> bool:
+        found.clear()
+        found.update(scrape(port))
+        return found.get((name, labels)) == value
+
+    wait_until(has_value, f"{name}{labels} to be {value}")
+    return found
+
+
+def lasting(look: Callable[[], Any], expected: Any) -> Any:
+    """What there is: this, if it comes to that in time, and nothing is added afterwards."""
+    deadline = time.monotonic() + TIMEOUT
+    while look() != expected and time.monotonic() < deadline:
+        time.sleep(0.1)
+    deadline = time.monotonic() + SETTLED_AFTER
+    while (found := look()) == expected and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found

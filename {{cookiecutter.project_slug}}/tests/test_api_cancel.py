@@ -14,6 +14,8 @@ def test_a_job_that_waits_is_dropped(service: Service, live_api: Api, tmp_path: 
     with service.busy(tmp_path):
         job: Any = live_api.client.post("/api/hello/greet", json={"name": "Ada"}).json()
         assert live_api.client.post(job["links"]["cancel"]).status_code == 202
+        # It was told, but may not have heard it yet.
+        wait_until(lambda: job["id"] in str(service.ask("inspect", "revoked")), "it to be revoked")
 
     def is_cancelled() -> bool:
         return bool(live_api.client.get(job["links"]["self"]).json()["state"] == "cancelled")

@@ -35,7 +35,7 @@ import sys
 
 from {{ cookiecutter.__package_slug }}.locks import lock
 
-with lock("held", lease=2):
+with lock("held", lease=5):
     print("ready", flush=True)
     sys.stdin.readline()
 """
@@ -145,7 +145,7 @@ def test_a_block_may_take_longer_than_the_lease(name: str, monkeypatch: pytest.M
         return renew(lease)
 
     monkeypatch.setattr(leases.Lease, "renew", count)
-    with lock(name, lease=1) as held:
+    with lock(name, lease=5) as held:
         for _ in range(4):
             assert renewed.acquire(timeout=TIMEOUT), "nobody renews it"
         assert not held.is_lost

@@ -47,7 +47,7 @@ class Lingering(Task):
 
 
 @shared_task(name="probe.charge", base=Lingering, time_limit=120)
-@once_only(window=timedelta(days=1), key="{order}", lease=2)
+@once_only(window=timedelta(days=1), key="{order}", lease=3)
 def charge(folder, order):
     note(folder, "begun", order)
     wait_for(Path(folder, order))
@@ -55,7 +55,7 @@ def charge(folder, order):
     return order
 '''
 # A worker that is killed is missed soon.
-PATIENCE = {"TASK_TIME_LIMIT": "3", "VISIBILITY_TIMEOUT": "6", "TASK_LEASE": "2"}
+PATIENCE = {"TASK_TIME_LIMIT": "3", "VISIBILITY_TIMEOUT": "6", "TASK_LEASE": "3"}
 DAY = timedelta(days=1)
 QUEUE = "once-only"
 Declare = Callable[..., Any]

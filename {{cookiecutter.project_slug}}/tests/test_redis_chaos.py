@@ -120,7 +120,7 @@ def test_nothing_is_lost_when_connections_die_without_a_word(load: Load) -> None
 def test_nothing_is_lost_when_tasks_outlast_the_lease_and_the_visibility_timeout(
     tmp_path: Path, record_property: Record
 ) -> None:
-    short = {"TASK_TIME_LIMIT": "3", "VISIBILITY_TIMEOUT": "4"}
+    short = {"TASK_TIME_LIMIT": "3", "VISIBILITY_TIMEOUT": "4", "TASK_LEASE": "5"}
     with service_under_load(tmp_path, record_property, **short) as load, load.worker():
         load.send(0, seconds=10, time_limit=TIMEOUT)
         load.send(-1, countdown=10)

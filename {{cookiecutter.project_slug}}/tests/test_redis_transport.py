@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 PACKAGE = "{{ cookiecutter.__package_slug }}"
 QUEUE = Queue("parcels", Exchange("parcels"), routing_key="parcels")
 # Seconds.
-LEASE = 1.0
+LEASE = 3.0
 
 
 @pytest.fixture(scope="module")

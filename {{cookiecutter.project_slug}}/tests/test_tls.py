@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from live_service import Service, running_service
+from live_service import Service, running_service, wait_until
 from unreliable_network import Line
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -51,7 +51,7 @@ def test_tasks_reach_a_server_that_proves_its_name(service: Service, tmp_path: P
     with behind_tls(service, "127.0.0.1", tmp_path) as secure:
         secure.run(sys.executable, "-c", SEND)
 
-    assert service.waiting("default") == 1
+    wait_until(lambda: service.waiting("default") == 1, "the task")
 
 
 def test_a_server_that_has_the_name_of_another_gets_none(service: Service, tmp_path: Path) -> None:
