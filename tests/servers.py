@@ -69,9 +69,15 @@ def program(name: str, *elsewhere: str) -> str:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    # One after the other could be the same one.
+    with ExitStack() as stack:
+        address = ("127.0.0.1", 0)
+        listeners = [stack.enter_context(socket.create_server(address)) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 class Postgres:
@@ -122,7 +128,7 @@ class RabbitMQ:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ends = threading.Event()
-        self.port, self.distribution_port, self.name_server_port = (free_port() for _ in range(3))
+        self.port, self.distribution_port, self.name_server_port = free_ports(3)
         # The scripts in /usr/sbin insist on a user of their own; those behind them do not.
         scripts = "usr/lib/rabbitmq/bin"
         self.server = program("rabbitmq-server", scripts)

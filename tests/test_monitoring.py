@@ -167,12 +167,22 @@ def test_every_panel_of_the_dashboards_shows_something(
 
 
 def test_every_alert_asks_for_what_is_there(prometheus: Prometheus) -> None:
-    rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
+    def looked_up() -> list[Any]:
+        return [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
+
+    # One that was not evaluated yet is neither well nor ill.
+    def unwell() -> list[str]:
+        return [rule["name"] for rule in looked_up() if rule["health"] != "ok"]
+
+    def missing() -> set[str]:
+        return {name for name in asked if not prometheus.value(name)}
+
+    rules = looked_up()
     asked = {name for rule in rules for name in METRIC.findall(rule["query"])}
 
     assert len(rules) > 10
-    assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
-    assert {name for name in asked if not prometheus.value(name)} == set()
+    wait_until(lambda: not unwell(), lambda: f"the evaluation of {unwell()}")
+    wait_until(lambda: not missing(), lambda: f"{missing()}")
 
 
 def test_a_task_that_fails_for_good_raises_an_alert_and_nothing_else_does(

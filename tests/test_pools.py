@@ -92,7 +92,8 @@ def recall():
     return run_async(_recall())
 
 
-@shared_task(soft_time_limit=1)
+# It ends nothing that has not begun by then.
+@shared_task(soft_time_limit=3)
 def wait_for_ever(farewell):
     return run_async(_wait_for_ever(farewell))
 

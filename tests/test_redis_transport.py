@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from combinations import Render
 from environments import CACHE, Superset
+from servers import free_ports
 
 TESTS = ("t/integration/test_redis.py", "t/integration/test_redis_brpop_qos.py")
 # What Kombu 5.7 has; another number has to be looked at.
@@ -31,11 +32,16 @@ def pytest_collection_modifyitems(items):
 # Runs the command that follows beside a server that has no password.
 BESIDE_A_SERVER = """
 import os, subprocess, sys
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError
+from redis.retry import Retry
 from order_jobs import embedded_broker
-port = str(embedded_broker.free_port())
+port = os.environ["REDIS_6379_TCP"]
 options = ["--port", port, "--bind", "127.0.0.1", "--save", ""]
 with subprocess.Popen([embedded_broker._server(), *options], stdout=subprocess.DEVNULL) as server:
-    os.environ["REDIS_6379_TCP"] = port
+    patience = Retry(ConstantBackoff(0.01), 1000, (ConnectionError,))
+    Redis(port=int(port), retry=patience).ping()
     status = subprocess.call([sys.executable, *sys.argv[1:]])
     server.terminate()
 sys.exit(status)
@@ -74,11 +80,14 @@ def test_kombus_own_tests_of_its_transport_pass(
         "REDIS_HOST": "127.0.0.1",
     }
 
+    # Parts that each look for one of their own could find the same.
+    ports = free_ports(PARTS)
+
     def run(part: int) -> str:
         return subprocess.run(
             [python, tmp_path / "beside_a_server.py", *command],
             cwd=kombu,
-            env=environment | {"PART": str(part)},
+            env=environment | {"PART": str(part), "REDIS_6379_TCP": str(ports[part])},
             stdout=subprocess.PIPE,
             text=True,
             timeout=600,
