@@ -87,9 +87,7 @@ def _run(options: argparse.Namespace) -> list[str]:
     return problems
 
 
-def _measured(
-    measurement: Measurement, arena: Arena, rounds: int, problems: list[str]
-) -> Figures:
+def _measured(measurement: Measurement, arena: Arena, rounds: int, problems: list[str]) -> Figures:
     found: list[dict[str, list[float]]] = [{} for _ in measurement.rows]
     failed: set[int] = set()
     for number in range(rounds):

@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).parent.parent
 SUBJECTS = Path(__file__).parent / "subjects"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-BARE = {
+BARE: dict[str, str | bool] = {
     "include_api": False,
     "include_docker": False,
     "include_examples": False,
@@ -112,7 +112,7 @@ class Driver:
         assert process.stdout
         self._asks, self._answers, self._log = process.stdin, process.stdout, log
 
-    def ask(self, command: str, timeout: float = TIMEOUT, **options: Any) -> Any:
+    def ask(self, command: str, options: Mapping[str, Any], timeout: float = TIMEOUT) -> Any:
         self._asks.write(json.dumps([command, options]).encode() + b"\n")
         ready = select.select([self._answers], [], [], timeout)[0]
         line = self._answers.readline() if ready else b""

@@ -1,6 +1,7 @@
 """Who is compared: rendered projects, plain Celery, its peers, and what bare Redis would take."""
 
 import json
+from collections.abc import Mapping
 
 from .arena import Candidate
 
@@ -9,7 +10,10 @@ LOSES = "may lose"
 # A job is gone while it is on its way from Redis to the worker.
 FETCHES = "loses what it fetches"
 FAILS = "counts as failed"
-RESULTS = {"BENCHMARK_RESULTS": "1"}
+# Beside what each candidate is told anyway.
+Settings = Mapping[str, str]
+NONE: Settings = {}
+RESULTS: Settings = {"BENCHMARK_RESULTS": "1"}
 # What other templates for Celery ship.
 TEMPLATES = {
     "task_acks_late": True,
@@ -20,7 +24,7 @@ TEMPLATES = {
 }
 
 
-def rendered(name: str, home: str, concurrency: int = 2, **settings: str) -> Candidate:
+def rendered(name: str, home: str, concurrency: int = 2, settings: Settings = NONE) -> Candidate:
     pool = ("--pool", "gevent") if home == "gevent" else ()
     worker = ("-m", "celery", "-A", "order_jobs", "worker", *pool)
     settings = {"WORKER_CONCURRENCY": str(concurrency), **settings}
@@ -28,22 +32,32 @@ def rendered(name: str, home: str, concurrency: int = 2, **settings: str) -> Can
 
 
 def celery(
-    name: str, *options: str, concurrency: int = 2, guarantee: str = LOSES, **settings: str
+    name: str,
+    *options: str,
+    concurrency: int = 2,
+    guarantee: str = LOSES,
+    settings: Settings = NONE,
 ) -> Candidate:
     worker = ("-m", "celery", "-A", "with_celery", "worker", "-c", str(concurrency), *options)
     return Candidate(name, "celery", "with_celery", worker, guarantee, settings)
 
 
-def dramatiq(name: str, processes: int = 2, threads: int = 8, **settings: str) -> Candidate:
+def dramatiq(
+    name: str, processes: int = 2, threads: int = 8, settings: Settings = NONE
+) -> Candidate:
     worker = ("-m", "dramatiq", "with_dramatiq", "-p", str(processes), "-t", str(threads))
     return Candidate(name, "dramatiq", "with_dramatiq", worker, ONCE, settings)
 
 
 def taskiq(
-    name: str, broker: str = "list", processes: int = 2, at_once: int = 100, **settings: str
+    name: str,
+    broker: str = "list",
+    processes: int = 2,
+    at_once: int = 100,
+    settings: Settings = NONE,
 ) -> Candidate:
-    worker = ("-m", "taskiq", "worker", "with_taskiq:broker", "--workers", str(processes))
-    worker += ("--max-async-tasks", str(at_once))
+    size = ("--workers", str(processes), "--max-async-tasks", str(at_once))
+    worker = ("-m", "taskiq", "worker", "with_taskiq:broker", *size)
     guarantee = {"list": LOSES, "stream": ONCE}[broker]
     settings = {"BENCHMARK_BROKER": broker, **settings}
     return Candidate(name, "taskiq", "with_taskiq", worker, guarantee, settings)
@@ -55,7 +69,9 @@ def arq(name: str, processes: int = 2, at_once: int = 10) -> Candidate:
     return Candidate(name, "arq", "with_arq", worker, ONCE, settings, copies=processes)
 
 
-def huey(name: str, workers: int = 2, kind: str = "process", **settings: str) -> Candidate:
+def huey(
+    name: str, workers: int = 2, kind: str = "process", settings: Settings = NONE
+) -> Candidate:
     worker = ("-m", "huey.bin.huey_consumer", "with_huey.huey", "-w", str(workers), "-k", kind)
     return Candidate(name, "huey", "with_huey", worker, LOSES, settings)
 
@@ -70,19 +86,20 @@ def rq(name: str, processes: int = 2) -> Candidate:
 RENDERED = rendered("rendered, results nowhere", "prefork")
 RENDERED_RESULTS = rendered("rendered, results in Redis", "prefork-redis")
 RENDERED_DEFAULTS = rendered("rendered, every default", "defaults")
-RENDERED_QUIET = rendered("rendered, results nowhere, LOG_LEVEL=WARNING", "prefork", LOG_LEVEL="WARNING")
+RENDERED_QUIET = rendered(
+    "rendered, results nowhere, LOG_LEVEL=WARNING", "prefork", settings={"LOG_LEVEL": "WARNING"}
+)
 RENDERED_THREADS = rendered("rendered, 20 threads", "threads", 20)
 RENDERED_GEVENT = rendered("rendered, 100 greenlets", "gevent", 100)
 CELERY = celery("Celery's defaults")
-CELERY_RESULTS = celery("Celery's defaults, results in Redis", **RESULTS)
+CELERY_RESULTS = celery("Celery's defaults, results in Redis", settings=RESULTS)
 CELERY_TEMPLATES = celery(
     "Celery as other templates set it",
     "-E",
     "-l",
     "info",
     guarantee=FETCHES,
-    CELERY_OPTIONS=json.dumps(TEMPLATES),
-    **RESULTS,
+    settings={**RESULTS, "CELERY_OPTIONS": json.dumps(TEMPLATES)},
 )
 DRAMATIQ = dramatiq("dramatiq, 8 threads a process")
 TASKIQ_LIST = taskiq("taskiq, list")
@@ -90,7 +107,9 @@ TASKIQ_STREAM = taskiq("taskiq, stream", "stream")
 ARQ = arq("arq")
 HUEY = huey("huey")
 RQ = rq("rq")
-REDIS = Candidate("bare Redis: push, blocking pop", "redis", "with_redis", ("-m", "with_redis"), LOSES, copies=2)
+REDIS = Candidate(
+    "bare Redis: push, blocking pop", "redis", "with_redis", ("-m", "with_redis"), LOSES, copies=2
+)
 
 ALL = (
     RENDERED_DEFAULTS,

@@ -1,6 +1,5 @@
 """How quickly workers run jobs that wait in a queue, and what each job takes."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -26,7 +25,7 @@ def drained(
     count = arena.size(count)
     arena.empty()
     with arena.driver(candidate) as driver:
-        driver.ask("send", job=job, count=around + count + around)
+        driver.ask("send", {"job": job, "count": around + count + around})
     with arena.worker(candidate) as worker:
         before = worker.wait_for(around)
         return between(before, worker.wait_for(around + count))
@@ -69,8 +68,8 @@ def waiting() -> list[Row]:
 
 WAITING = Measurement(
     "waiting",
-    "Jobs that wait for 50 ms: `time.sleep`, or `asyncio.sleep` by `run_async` and in taskiq and arq; "
-    "one worker",
+    "Jobs that wait for 50 ms: `time.sleep`, or `asyncio.sleep` by `run_async` and in taskiq and "
+    "arq; one worker",
     COLUMNS,
     waiting(),
     GUARANTEE,
@@ -78,7 +77,8 @@ WAITING = Measurement(
 
 COMPUTING = Measurement(
     "computing",
-    "Jobs that compute for about 5 ms in Python; two processes, or one with threads or greenlets",
+    "Jobs that compute for some milliseconds in Python; two processes, or one with threads or "
+    "greenlets",
     COLUMNS,
     [row(each, "compute", 500, 50) for each in known.ALL],
     GUARANTEE,

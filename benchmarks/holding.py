@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -33,7 +32,7 @@ AT_ONCE = 5_000
 def fill(arena: Arena, count: int) -> str:
     """Copy the only message inside Redis. Returns the key of its list."""
     client = arena.redis.client
-    (key,) = [key for key in client.scan_iter(_type="list")]
+    (key,) = client.scan_iter(_type="list")
     differs = _ids(client.lindex(key, -1))
     for first in range(1, count, AT_ONCE):
         client.eval(COPY, 1, key, min(AT_ONCE, count - first), first, *differs)
@@ -53,18 +52,18 @@ def _ids(message: bytes) -> list[str]:
 def remembered(arena: Arena, candidate: Candidate) -> dict[str, float]:
     arena.empty()
     with arena.worker(candidate) as worker, arena.driver(candidate) as driver:
-        driver.ask("send", job="nothing", count=200)
+        driver.ask("send", {"job": "nothing", "count": 200})
         worker.wait_for(200)
         idle = worker.memory()
-        driver.ask("send", job="wait", count=400)
+        driver.ask("send", {"job": "wait", "count": 400})
         worker.wait_for(250)
         return {"idle": idle, "busy": worker.memory()}
 
 
 MEMORY = Measurement(
     "memory",
-    "Megabytes of a worker with all its processes, what they share counted once (PSS): when 200 jobs "
-    "that do nothing have run, and amid jobs that wait for 50 ms",
+    "Megabytes of a worker with all its processes, what they share counted once (PSS): when 200 "
+    "jobs that do nothing have run, and amid jobs that wait for 50 ms",
     {"idle": "Idle, MB", "busy": "Busy, MB"},
     [
         Row(each.name, partial(remembered, candidate=each))
@@ -81,7 +80,7 @@ MEMORY = Measurement(
 def started(arena: Arena, candidate: Candidate) -> dict[str, float]:
     arena.empty()
     with arena.driver(candidate) as driver:
-        driver.ask("send", job="nothing", count=1)
+        driver.ask("send", {"job": "nothing", "count": 1})
     began = time.monotonic()
     with arena.worker(candidate) as worker:
         look = worker.wait_for(1)
@@ -90,7 +89,8 @@ def started(arena: Arena, candidate: Candidate) -> dict[str, float]:
 
 START = Measurement(
     "start",
-    "From the start of the worker's process until it has run a job that was waiting; bytecode compiled",
+    "From the start of the worker's process until it has run a job that was waiting; bytecode is "
+    "compiled",
     {"seconds": "Seconds", "cpu": "CPU until then, s"},
     [Row(each.name, partial(started, candidate=each)) for each in known.ALL],
 )
@@ -100,7 +100,7 @@ def behind(arena: Arena, candidate: Candidate, queued: int) -> dict[str, float]:
     queued, around, count = arena.size(queued), 50, arena.size(2000)
     arena.empty()
     with arena.driver(candidate) as driver:
-        driver.ask("send", job="nothing", count=1)
+        driver.ask("send", {"job": "nothing", "count": 1})
     fill(arena, queued)
     with arena.worker(candidate) as worker:
         before = worker.wait_for(around)
@@ -124,17 +124,23 @@ BACKLOG = Measurement(
     },
     [
         Row(f"{each.name}, {queued:,}", partial(behind, candidate=each, queued=queued))
-        for each in (known.RENDERED, known.RENDERED_THREADS, known.CELERY, known.TASKIQ_LIST, known.HUEY)
+        for each in (
+            known.RENDERED,
+            known.RENDERED_THREADS,
+            known.CELERY,
+            known.TASKIQ_LIST,
+            known.HUEY,
+        )
         for queued in (10_000, 1_000_000)
     ],
 )
 
 
-def delayed(arena: Arena, candidate: Candidate, count: int) -> Mapping[str, float]:
-    count = arena.size(count)
+def delayed(arena: Arena, candidate: Candidate) -> dict[str, float]:
+    count = arena.size(100_000)
     arena.empty()
     with arena.driver(candidate) as driver:
-        driver.ask("send", job="nothing", count=1, countdown=3600)
+        driver.ask("send", {"job": "nothing", "count": 1, "countdown": 3600})
         key = fill(arena, count)
         began = time.monotonic()
         with arena.worker(candidate) as worker:
@@ -143,7 +149,7 @@ def delayed(arena: Arena, candidate: Candidate, count: int) -> Mapping[str, floa
                     raise TimeoutError(f"The worker does not fetch them all:\n{worker.output()}")
                 time.sleep(LOOK_EVERY * 10)
             swallowed = time.monotonic() - began
-            trips = driver.ask("one_at_a_time", timeout=TIMEOUT, count=arena.size(200))
+            trips = driver.ask("one_at_a_time", {"count": arena.size(200)}, TIMEOUT)
             times = sorted(there - sent for _, sent, there in trips)
             before = worker.cpu()
             time.sleep(IDLE)
@@ -168,8 +174,11 @@ DELAYED = Measurement(
         "cpu": "CPU when idle, % of a core",
     },
     [
-        Row(f"{each.name}, {'none' if count == 1 else f'{count:,}'}", partial(delayed, candidate=each, count=count))
-        for each in (known.RENDERED_RESULTS, known.CELERY_RESULTS)
-        for count in (100_000,)
+        Row(each.name, partial(delayed, candidate=each))
+        for each in (
+            known.RENDERED_RESULTS,
+            known.rendered("rendered, results in Redis, 20 threads", "threads-redis", 20),
+            known.CELERY_RESULTS,
+        )
     ],
 )

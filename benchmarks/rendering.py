@@ -41,8 +41,8 @@ TEMPLATE_TIMES = Measurement(
     [
         Row("`cookiecutter`, in Python, with the default answers", one),
         Row(
-            "`pytest tests/test_render.py -k 'not types_are_sound'`: every pair of answers rendered, "
-            "linted and compared with what is expected",
+            "`pytest tests/test_render.py -k 'not types_are_sound'`: every pair of answers "
+            "rendered, linted and compared with what is expected",
             partial(tests, options=RENDERING),
         ),
         Row(

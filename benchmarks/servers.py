@@ -80,8 +80,9 @@ def _wait_for(client: Any, log: Path) -> None:
 @contextmanager
 def running_postgres() -> Iterator[str]:
     """The address of a database, without a driver."""
-    initdb = shutil.which("initdb") or max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default="")
-    if not initdb:
+    there = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    initdb = max(filter(None, there), default=None)
+    if initdb is None:
         raise FileNotFoundError("initdb: PostgreSQL is not installed")
     # It refuses to run as root.
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []

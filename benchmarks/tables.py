@@ -47,10 +47,13 @@ def table(of: Figures) -> str:
         cells = [row["note"]] if of["note"] else []
         cells += [_shown(row["figures"].get(name, [])) for name in of["columns"]]
         for name in of["compared"]:
-            pairs = zip(row["figures"].get(name, []), of["rows"][0]["figures"].get(name, []))
+            firsts = of["rows"][0]["figures"].get(name, [])
+            # One of them may have failed.
+            pairs = zip(row["figures"].get(name, []), firsts, strict=False)
             cells.append(_shown([one / first for one, first in pairs]))
         lines.append(f"| {row['name']} | {' | '.join(cells)} |")
-    rounds = "1 round" if of["rounds"] == 1 else f"median (lowest to highest) of {of['rounds']} rounds"
+    number = of["rounds"]
+    rounds = "1 round" if number == 1 else f"median (lowest to highest) of {number} rounds"
     size = "; a quick run, with a tenth of the jobs" if of["quick"] else ""
     return f"{of['title']}; {rounds}{size}.\n\n" + "\n".join(lines) + "\n"
 

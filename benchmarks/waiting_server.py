@@ -31,6 +31,9 @@ def running_server() -> Iterator[Server]:
         server.port = listener.sockets[0].getsockname()[1]
         listens.set()
 
+    async def finish() -> None:
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
     loop.create_task(listen())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -39,5 +42,7 @@ def running_server() -> Iterator[Server]:
             raise TimeoutError("The server that jobs ask does not listen")
         yield server
     finally:
+        # Those whose caller was killed answer all the same.
+        asyncio.run_coroutine_threadsafe(finish(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

@@ -54,9 +54,13 @@ EVENTS = replace(UNWATCHED, worker=(*UNWATCHED.worker, "--task-events"))
 
 WATCHING = Measurement(
     "watching",
-    "2,000 jobs that do nothing, run by two processes of a rendered project without results that is "
-    "watched by",
-    {"rate": "Jobs a second", "cpu": "CPU of the worker, µs a job", "commands": "Redis commands a job"},
+    "2,000 jobs that do nothing, run by two processes of a rendered project without results, which "
+    "is watched by",
+    {
+        "rate": "Jobs a second",
+        "cpu": "CPU of the worker, µs a job",
+        "commands": "Redis commands a job",
+    },
     [
         Row("nothing", partial(drained, candidate=UNWATCHED)),
         Row("metrics", partial(counted, candidate=UNWATCHED)),

@@ -21,6 +21,8 @@ class Driver:
     def __init__(self, subject: Any) -> None:
         self._subject = subject
         self._is_async = inspect.iscoroutinefunction(subject.send)
+        # Kept, as libraries open connections for each thread.
+        self._callers = ThreadPoolExecutor(CALLERS)
 
     async def send(self, job: str, count: int, **options: Any) -> dict[str, float]:
         """One by one."""
@@ -62,8 +64,7 @@ class Driver:
             times.append(due)
         if self._is_async:
             return await asyncio.gather(*(self._trip(*each) for each in enumerate(times)))
-        with ThreadPoolExecutor(CALLERS) as callers:
-            return list(callers.map(self._trip_in_thread, range(count), times))
+        return list(self._callers.map(self._trip_in_thread, range(count), times))
 
     async def _trip(self, number: int, due: float) -> Trip:
         await asyncio.sleep(due - time.monotonic())

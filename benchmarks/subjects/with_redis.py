@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 import workload
 from redis import Redis
@@ -9,7 +10,7 @@ from redis import Redis
 # As long as a message of Celery.
 LENGTH = 900
 
-client = Redis.from_url(f"{os.environ['BENCHMARK_REDIS']}/0")
+client: Any = Redis.from_url(f"{os.environ['BENCHMARK_REDIS']}/0")
 
 
 def message(job: str, number: int) -> bytes:
