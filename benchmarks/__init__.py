@@ -8,13 +8,14 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from .arena import Arena, opened_arena
-from .draining import COMPUTING, DRAIN, RUN_ASYNC, WAITING, WORKERS
+from .draining import COMPUTING, DRAIN, PREFETCH, RUN_ASYNC, WAITING, WORKERS
 from .holding import BACKLOG, DELAYED, MEMORY, START
 from .rendering import TEMPLATE_TIMES
 from .sending import ENQUEUE, LATENCY
@@ -23,6 +24,7 @@ from .watching import WATCHING
 
 MEASUREMENTS = [
     DRAIN,
+    PREFETCH,
     WAITING,
     COMPUTING,
     ENQUEUE,
@@ -79,15 +81,16 @@ def _run(options: argparse.Namespace) -> list[str]:
             if options.only and measurement.name not in options.only:
                 continue
             console.print(f"[bold]{measurement.name}[/]")
-            measured = _measured(measurement, arena, options.rounds, problems)
-            console.print(table(measured), markup=False)
-            figures["measured"][measurement.name] = measured
+            found = measured(measurement, arena, options.rounds, problems)
+            console.print(table(found), markup=False)
+            figures["measured"][measurement.name] = found
             if not options.only_show:
-                write(figures | {"machine": _machine(arena)})
+                figures["machine"] = _machine(arena, figures.get("machine", {}))
+                write(figures)
     return problems
 
 
-def _measured(measurement: Measurement, arena: Arena, rounds: int, problems: list[str]) -> Figures:
+def measured(measurement: Measurement, arena: Arena, rounds: int, problems: list[str]) -> Figures:
     found: list[dict[str, list[float]]] = [{} for _ in measurement.rows]
     failed: set[int] = set()
     for number in range(rounds):
@@ -104,7 +107,7 @@ def _measured(measurement: Measurement, arena: Arena, rounds: int, problems: lis
             except Exception as error:
                 failed.add(index)
                 found[index].clear()
-                problems.append(f"{measurement.name}, {row.name}: {error!r}\n{error}")
+                problems.append(f"{measurement.name}, {row.name}: {type(error).__name__}: {error}")
                 console.print(f"  {row.name}: failed", markup=False)
                 continue
             for name, value in figures.items():
@@ -125,13 +128,15 @@ def _measured(measurement: Measurement, arena: Arena, rounds: int, problems: lis
     }
 
 
-def _machine(arena: Arena) -> dict[str, Any]:
+def _machine(arena: Arena, before: Mapping[str, Any]) -> dict[str, Any]:
     processor = re.search("model name\\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
         "cores": len(os.sched_getaffinity(0)),
         "processor": processor[1] if processor else platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "versions": {
+            # Of those that this run did not need.
+            **before.get("versions", {}),
             "Python": platform.python_version(),
             "Redis": arena.redis.client.info("server")["redis_version"],
             **arena.versions(VERSIONS),

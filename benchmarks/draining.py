@@ -48,6 +48,28 @@ DRAIN = Measurement(
 )
 
 
+def with_prefetch(candidate: Candidate, each: int) -> Candidate:
+    # What follows is read as settings of the worker.
+    worker = (*candidate.worker, "--", f"worker_prefetch_multiplier={each}")
+    return replace(candidate, name=f"{candidate.name}, {each}", worker=worker)
+
+
+PREFETCH = Measurement(
+    "prefetch",
+    "2,000 jobs that do nothing, of which a worker has 1 to 64 in hand for each that it runs",
+    COLUMNS,
+    [
+        row(with_prefetch(candidate, each))
+        for candidate in (
+            known.rendered("2 processes", "prefork"),
+            known.rendered("20 threads", "threads", 20),
+        )
+        for each in (1, 4, 16, 64)
+    ],
+    GUARANTEE,
+)
+
+
 def waiting() -> list[Row]:
     found = [row(known.RENDERED, "wait", 200, 20, "rendered, 2 processes")]
     for home, kind in (("threads", "threads"), ("gevent", "greenlets")):

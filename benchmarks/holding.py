@@ -115,7 +115,8 @@ def behind(arena: Arena, candidate: Candidate, queued: int) -> dict[str, float]:
 
 BACKLOG = Measurement(
     "backlog",
-    "The first 2,000 of 10,000 and of 1,000,000 jobs that do nothing; two processes",
+    "The first 2,000 of 10,000 and of 1,000,000 jobs that do nothing; two processes where the row "
+    "does not say otherwise",
     {
         "cpu": "CPU of the worker, µs a job",
         "redis_cpu": "CPU of Redis, µs a job",
@@ -164,8 +165,8 @@ def delayed(arena: Arena, candidate: Candidate) -> dict[str, float]:
 
 DELAYED = Measurement(
     "delayed",
-    "100,000 tasks that are due in an hour, held by one worker of two processes, and 200 without a "
-    "delay sent one at a time meanwhile",
+    "100,000 tasks that are due in an hour, held by one worker, and 200 without a delay sent one at a "
+    "time meanwhile; two processes where the row does not say otherwise",
     {
         "swallowed": "Until it holds all, s",
         "median": "Without delay, to result, median, ms",

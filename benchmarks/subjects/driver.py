@@ -22,7 +22,8 @@ class Driver:
         self._subject = subject
         self._is_async = inspect.iscoroutinefunction(subject.send)
         # Kept, as libraries open connections for each thread.
-        self._callers = ThreadPoolExecutor(CALLERS)
+        self._threads = ThreadPoolExecutor(CALLERS)
+        self._places = asyncio.Semaphore(CALLERS)
 
     async def send(self, job: str, count: int, **options: Any) -> dict[str, float]:
         """One by one."""
@@ -64,12 +65,13 @@ class Driver:
             times.append(due)
         if self._is_async:
             return await asyncio.gather(*(self._trip(*each) for each in enumerate(times)))
-        return list(self._callers.map(self._trip_in_thread, range(count), times))
+        return list(self._threads.map(self._trip_in_thread, range(count), times))
 
     async def _trip(self, number: int, due: float) -> Trip:
-        await asyncio.sleep(due - time.monotonic())
-        await self._subject.result(await self._subject.send("nothing", number))
-        return number, due, time.monotonic()
+        async with self._places:
+            await asyncio.sleep(due - time.monotonic())
+            await self._subject.result(await self._subject.send("nothing", number))
+            return number, due, time.monotonic()
 
     def _trip_in_thread(self, number: int, due: float) -> Trip:
         time.sleep(max(0, due - time.monotonic()))
