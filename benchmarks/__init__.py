@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from .arena import Arena, opened_arena
+from .arena import Arena, opened_arena, python
 from .draining import COMPUTING, DRAIN, PREFETCH, RUN_ASYNC, WAITING, WORKERS
 from .holding import BACKLOG, DELAYED, MEMORY, START
 from .rendering import TEMPLATE_TIMES
@@ -52,6 +53,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the jobs, to try it")
     parser.add_argument("--only-show", action="store_true", help="write neither figures nor page")
     options = parser.parse_args()
+    if sys.platform != "linux":
+        sys.exit("What processes take is read from /proc, which only Linux has.")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt_once)
     try:
@@ -137,7 +140,7 @@ def _machine(arena: Arena, before: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {
             # Of those that this run did not need.
             **before.get("versions", {}),
-            "Python": platform.python_version(),
+            "Python": subprocess.check_output([python(), "-V"], text=True).split()[1],
             "Redis": arena.redis.client.info("server")["redis_version"],
             **arena.versions(VERSIONS),
         },

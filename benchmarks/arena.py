@@ -9,18 +9,16 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
-
-from cookiecutter.main import cookiecutter
 
 from .processes import TIMEOUT, Worker, running_worker
 from .servers import Redis, running_postgres, running_redis, uv
 
 TEMPLATE = Path(__file__).parent.parent
 SUBJECTS = Path(__file__).parent / "subjects"
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+WANTED_PYTHON = json.loads((TEMPLATE / "cookiecutter.json").read_text())["python_version"][0]
 
 BARE: dict[str, str | bool] = {
     "include_api": False,
@@ -73,6 +71,18 @@ class Candidate:
     copies: int = 1
 
 
+@cache
+def python() -> str:
+    """The one that the template recommends, where the machine has it, or else this process'."""
+    found = subprocess.run(
+        ["uv", "python", "find", "--no-project", "--system", WANTED_PYTHON],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    return found.stdout.strip() or sys.executable
+
+
 class Home:
     """A folder with an environment."""
 
@@ -83,11 +93,11 @@ class Home:
                 SUBJECTS / "rendered_tasks.py", self.folder / "order_jobs/tasks/benchmark.py"
             )
             group = ["--group", "otel"] if name == "watched" else []
-            sync = ["sync", "--quiet", "--no-dev", "--compile-bytecode", "--python", PYTHON]
+            sync = ["sync", "--quiet", "--no-dev", "--compile-bytecode", "--python", python()]
             uv(*sync, *group, cwd=self.folder)
         else:
             self.folder = folder
-            uv("venv", "--quiet", "--python", PYTHON, str(folder / ".venv"))
+            uv("venv", "--quiet", "--python", python(), str(folder / ".venv"))
             install = ["pip", "install", "--quiet", "--compile-bytecode"]
             uv(*install, "--python", str(self.python), *PEERS[name])
 
@@ -97,11 +107,14 @@ class Home:
 
 
 def render(folder: Path, answers: Mapping[str, str | bool]) -> Path:
-    return Path(
-        cookiecutter(
-            str(TEMPLATE), no_input=True, output_dir=str(folder), extra_context=dict(answers)
-        )
+    given = [f"{name}={str(value).lower()}" for name, value in answers.items()]
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", str(folder)]
+    done = subprocess.run(
+        [*command, str(TEMPLATE), *given], capture_output=True, text=True, timeout=TIMEOUT
     )
+    if done.returncode:
+        raise RuntimeError(f"The template does not render:\n{done.stdout}{done.stderr}")
+    return folder / "order-jobs"
 
 
 class Driver:

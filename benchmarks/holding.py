@@ -165,8 +165,8 @@ def delayed(arena: Arena, candidate: Candidate) -> dict[str, float]:
 
 DELAYED = Measurement(
     "delayed",
-    "100,000 tasks that are due in an hour, held by one worker, and 200 without a delay sent one at a "
-    "time meanwhile; two processes where the row does not say otherwise",
+    "100,000 tasks that are due in an hour, held by one worker, and 200 without a delay sent "
+    "one at a time meanwhile; two processes where the row does not say otherwise",
     {
         "swallowed": "Until it holds all, s",
         "median": "Without delay, to result, median, ms",

@@ -39,7 +39,7 @@ TEMPLATE_TIMES = Measurement(
     "Wall time, with the packages of the tests installed",
     {"seconds": "Seconds"},
     [
-        Row("`cookiecutter`, in Python, with the default answers", one),
+        Row("`cookiecutter --no-input`, with the default answers", one),
         Row(
             "`pytest tests/test_render.py -k 'not types_are_sound'`: every pair of answers "
             "rendered, linted and compared with what is expected",
