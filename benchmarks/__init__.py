@@ -141,7 +141,7 @@ def _machine(arena: Arena, before: Mapping[str, Any]) -> dict[str, Any]:
             # Of those that this run did not need.
             **before.get("versions", {}),
             "Python": subprocess.check_output([python(), "-V"], text=True).split()[1],
-            "Redis": arena.redis.client.info("server")["redis_version"],
+            arena.redis.name: arena.redis.version,
             **arena.versions(VERSIONS),
         },
     }

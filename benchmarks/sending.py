@@ -10,6 +10,8 @@ from .tables import Measurement, Row
 
 # Jobs a second that nobody can send.
 AT_ONCE = 1e9
+# Seconds that no such round trips take.
+TIMEOUT = 600
 
 
 def enqueued(
@@ -71,15 +73,15 @@ def timed(arena: Arena, candidate: Candidate) -> Mapping[str, float]:
     found: dict[str, float] = {}
     with arena.worker(candidate) as worker, arena.driver(candidate) as driver:
         # The first for whatever is done only once.
-        for count in (100, arena.size(2000)):
-            trips = driver.ask("at_rate", {"count": count, "rate": AT_ONCE})
+        for count in (100, arena.size(1000)):
+            trips = driver.ask("at_rate", {"count": count, "rate": AT_ONCE}, TIMEOUT)
         rate = len(trips) / (max(end for *_, end in trips) - trips[0][1]) / 2
         ran = worker.jobs()
         for load, command, options in (
             ("low", "one_at_a_time", {"count": arena.size(300)}),
-            ("half", "at_rate", {"count": arena.size(2000), "rate": rate}),
+            ("half", "at_rate", {"count": arena.size(1000), "rate": rate}),
         ):
-            trips = driver.ask(command, options)
+            trips = driver.ask(command, options, TIMEOUT)
             ran += len(trips)
             worker.wait_for(ran)
             # Numbers begin anew each time, and the last of each is the one of these.

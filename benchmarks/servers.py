@@ -32,6 +32,14 @@ class Redis:
     pid: int
     client: Any
 
+    @property
+    def name(self) -> str:
+        return "Valkey" if "valkey_version" in self.client.info("server") else "Redis"
+
+    @property
+    def version(self) -> str:
+        return str(self.client.info("server")[f"{self.name.lower()}_version"])
+
     def commands(self) -> int:
         return int(self.client.info("stats")["total_commands_processed"])
 
