@@ -163,7 +163,8 @@ class Arena:
         for home in self._homes.values():
             for path in home.folder.glob(".venv/lib/python*/site-packages/*.dist-info"):
                 name, version = path.stem.split("-")[:2]
-                found[name.replace("_", "-")] = version
+                # Peers may hold another one back.
+                found.setdefault(name.replace("_", "-"), version)
         return {name: found[name] for name in packages if name in found}
 
     def empty(self) -> None:

@@ -1,11 +1,11 @@
 """What it takes to watch a worker: metrics, events, traces."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 from . import candidates as known
@@ -14,11 +14,17 @@ from .draining import drained
 from .servers import free_port
 from .tables import Measurement, Row
 
+# By default a short run would be over before the first are sent.
+OFTEN = {"OTEL_BSP_SCHEDULE_DELAY": "500"}
+
 
 class Sink(BaseHTTPRequestHandler):
     """Takes traces, and forgets them."""
 
+    received = threading.Event()
+
     def do_POST(self) -> None:
+        self.received.set()
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.send_header("Content-Length", "0")
@@ -31,7 +37,7 @@ class Sink(BaseHTTPRequestHandler):
 @contextmanager
 def running_sink() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as sink:
-        Thread(target=sink.serve_forever, daemon=True).start()
+        threading.Thread(target=sink.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{sink.server_port}"
         finally:
@@ -40,8 +46,12 @@ def running_sink() -> Iterator[str]:
 
 def traced(arena: Arena, candidate: Candidate) -> dict[str, float]:
     with running_sink() as address:
-        settings = {**candidate.settings, "OTEL_EXPORTER_OTLP_ENDPOINT": address}
-        return drained(arena, replace(candidate, settings=settings))
+        settings = {**candidate.settings, **OFTEN, "OTEL_EXPORTER_OTLP_ENDPOINT": address}
+        Sink.received.clear()
+        found = drained(arena, replace(candidate, settings=settings))
+        if not Sink.received.is_set():
+            raise RuntimeError("The worker has sent no traces")
+        return found
 
 
 def counted(arena: Arena, candidate: Candidate) -> dict[str, float]:
