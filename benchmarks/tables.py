@@ -54,7 +54,7 @@ def table(of: Figures) -> str:
         lines.append(f"| {row['name']} | {' | '.join(cells)} |")
     number = of["rounds"]
     rounds = "1 round" if number == 1 else f"median (lowest to highest) of {number} rounds"
-    size = "; a quick run, with a tenth of the jobs" if of["quick"] else ""
+    size = "; a quick run" if of["quick"] else ""
     return f"{of['title']}; {rounds}{size}.\n\n" + "\n".join(lines) + "\n"
 
 
