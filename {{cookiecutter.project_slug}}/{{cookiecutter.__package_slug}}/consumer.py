@@ -59,7 +59,7 @@ class Consumer(CeleryConsumer):
 
     def connect(self) -> Any:
         connection: Any = super().connect()
-        established = connection.connection
+        established: Any = connection.connection
 
         def drain_events(**options: Any) -> Any:
             return connection.transport.drain_events(established, **options)
@@ -69,7 +69,7 @@ class Consumer(CeleryConsumer):
         connection.drain_events = drain_events
         #{% if cookiecutter.__broker == "redis" %}
         if settings.reliable_fetch and self.hub is None:
-            connection.transport.cycle.serve(has_event_loop=False)
+            established.cycle.serve(has_event_loop=False)
         #{% endif %}
         return connection
 
@@ -96,8 +96,9 @@ class Consumer(CeleryConsumer):
         super().shutdown()
 
     def _keep_to_the_end(self) -> None:
-        while self.connection is not None and not self._has_ended.wait(settings.task_lease / 4):
-            self.connection.transport.cycle.maybe_restore_messages()
+        connection: Any = self.connection
+        while connection and not self._has_ended.wait(settings.task_lease / 4):
+            connection.transport.cycle.maybe_restore_messages()
 
     #{% endif %}
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:
