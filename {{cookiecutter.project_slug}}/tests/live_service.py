@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,6 +198,11 @@ class Service:
     def send(self, task: str, *args: str, **options: Any) -> "AsyncResult[Any]":
         """With the application's own routes and queues, which the test process has in memory."""
         return self.sender.send_task(task, args, **options)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Send all tasks of the block together."""
+        batch: AbstractContextManager[None] = self.sender.batch()  # type: ignore[attr-defined]
+        return batch
 
     def value(self, result: "AsyncResult[Any]") -> Any:
         return result.get(timeout=TIMEOUT, interval=0.02)

@@ -51,6 +51,37 @@ def test_each_queue_is_a_list_of_its_own(service: Service, tmp_path: Path) -> No
 
 @pytest.mark.live
 @pytest.mark.timeout(240)
+def test_a_batch_that_fails_before_it_is_sent_sends_nothing(
+    service: Service, tmp_path: Path
+) -> None:
+    def send_some() -> None:
+        with service.batch():
+            service.send("hello.greet", "Ada")
+            raise LookupError("the others are not known")
+
+    with service.busy(tmp_path):
+        with pytest.raises(LookupError):
+            send_some()
+        assert service.waiting("default") == 0
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_a_batch_takes_one_round_trip_for_many_tasks(service: Service, tmp_path: Path) -> None:
+    lists = redis.Redis.from_url(service.environment["CELERY_BROKER_URL"])
+    with service.busy(tmp_path), lists:
+        read = lists.info("stats")["total_reads_processed"]
+        with service.batch():
+            results = [service.send("hello.greet", "Ada") for _ in range(40)]
+        took = lists.info("stats")["total_reads_processed"] - read
+    for result in results:
+        service.value(result)
+
+    assert took < 20
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
 def test_the_lowest_priority_number_runs_first(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "lines"
     with service.busy(tmp_path):

@@ -44,6 +44,23 @@ def test_who_sends_a_task_soon_learns_that_the_broker_is_away(
     assert waited < 2 * publish_timeout + 3
 
 
+def test_who_sends_a_batch_soon_learns_that_the_broker_is_away(
+    port: int, publish_timeout: float
+) -> None:
+    def send(sender: Any) -> None:
+        with sender.batch():
+            for name in ("Ada", "Bob"):
+                sender.send_task("hello.greet", (name,))
+
+    with sending_to(leading_to(port)) as sender:
+        started = time.monotonic()
+        with pytest.raises(OperationalError):
+            send(sender)
+        waited = time.monotonic() - started
+
+    assert waited < 2 * publish_timeout + 3
+
+
 def test_a_broker_that_comes_back_in_time_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[str] = []
 

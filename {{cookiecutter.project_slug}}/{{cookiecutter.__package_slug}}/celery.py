@@ -79,6 +79,8 @@ app.conf.update(
     #{% if cookiecutter.__worker_pool == "gevent" %}
     # With one task in hand for each that runs, the pool would wait for the next look at the broker.
     worker_prefetch_multiplier=2,
+    # By default each task makes a client of the results for itself, which costs more than to run it.
+    result_backend_thread_safe=True,
     #{% endif %}
     #{% if cookiecutter.__worker_pool == "threads" %}
     # Celery's own would wait for its tasks without an end when the worker must stop.

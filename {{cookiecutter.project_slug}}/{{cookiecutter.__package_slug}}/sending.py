@@ -1,6 +1,9 @@
 """How tasks are sent: in bounded time, and not for later than the broker can keep them."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +12,10 @@ from celery.app.amqp import AMQP
 from celery.utils import uuid
 from celery.utils.time import maybe_iso8601
 from kombu import Producer, pools
-from kombu.exceptions import OperationalError
+from kombu.exceptions import (
+    BatchPublishError,  # type: ignore[attr-defined]  # It is new in 5.7.
+    OperationalError,
+)
 
 from . import telemetry
 from .broker import LONGEST_DELAY, SENDING_OPTIONS
@@ -19,6 +25,8 @@ from .settings import settings
 # dropped: a task rather holds its place while the broker is restarted.
 PATIENCE_OF_A_TASK = 30.0
 TRY_AGAIN_AFTER = 0.05
+# What sends the tasks of a batch, in the context that has begun it.
+together: ContextVar[Producer | None] = ContextVar("together", default=None)
 
 
 def prompt_connection(app: Celery) -> Any:
@@ -78,7 +86,7 @@ class Application(Celery):
         deadline = time.monotonic() + patience
         # The same in each attempt: one that came through unnoticed must not become a second task.
         options |= {"task_id": task_id or uuid(), "timeout": settings.publish_timeout}
-        with self.producer_or_acquire(producer) as chosen:
+        with self.producer_or_acquire(producer or together.get()) as chosen:
             while True:
                 try:
                     with telemetry.publishing(name, options["task_id"]):
@@ -92,6 +100,23 @@ class Application(Celery):
                     if options.get("retry") is False or time.monotonic() >= deadline:
                         raise
                 time.sleep(TRY_AGAIN_AFTER)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Send the tasks of this block in few round trips, where the broker can.
+
+        An error in the block keeps back those which are not on their way yet. Raises
+        OperationalError when the broker does not take all in time: it may have some of them.
+        """
+        with self.producer_or_acquire(together.get()) as producer:
+            token = together.set(producer)
+            try:
+                with producer.batch():
+                    yield
+            except BatchPublishError as error:
+                raise OperationalError(f"{error.__cause__ or error}") from error
+            finally:
+                together.reset(token)
 
 
 def _bounded(countdown: float | None, eta: Any, is_retry: bool) -> tuple[float | None, Any]:
