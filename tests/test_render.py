@@ -90,6 +90,7 @@ WIRING = {
     f"{PACKAGE}/broker.py",
     f"{PACKAGE}/celery.py",
     f"{PACKAGE}/cli.py",
+    f"{PACKAGE}/consumer.py",
     f"{PACKAGE}/counted_request.py",
     f"{PACKAGE}/dev.py",
     f"{PACKAGE}/dirty/consumer.py",

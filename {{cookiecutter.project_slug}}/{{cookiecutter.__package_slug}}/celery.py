@@ -79,7 +79,7 @@ app.conf.update(
     #{% if cookiecutter.__worker_pool == "gevent" %}
     # With one task in hand for each that runs, the pool would wait for the next look at the broker.
     worker_prefetch_multiplier=2,
-    # By default each task makes a client of the results for itself, which costs more than to run it.
+    # By default each task makes a client of the results for itself, which costs more than its run.
     result_backend_thread_safe=True,
     #{% endif %}
     #{% if cookiecutter.__worker_pool == "threads" %}

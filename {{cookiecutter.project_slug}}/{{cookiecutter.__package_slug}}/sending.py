@@ -12,10 +12,7 @@ from celery.app.amqp import AMQP
 from celery.utils import uuid
 from celery.utils.time import maybe_iso8601
 from kombu import Producer, pools
-from kombu.exceptions import (
-    BatchPublishError,  # type: ignore[attr-defined]  # It is new in 5.7.
-    OperationalError,
-)
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]
 
 from . import telemetry
 from .broker import LONGEST_DELAY, SENDING_OPTIONS
