@@ -68,8 +68,8 @@ class Consumer(CeleryConsumer):
         # that has no consumers.
         connection.drain_events = drain_events
         #{% if cookiecutter.__broker == "redis" %}
-        if settings.reliable_fetch and self.hub is None:
-            established.cycle.serve(has_event_loop=False)
+        if settings.reliable_fetch:
+            established.cycle.serve(has_event_loop=self.hub is not None)
         #{% endif %}
         return connection
 

@@ -481,7 +481,3 @@ class Transport(redis.Transport):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.cycle = Poller()
-
-    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        self.cycle.serve(has_event_loop=True)
-        super().register_with_event_loop(connection, loop)
