@@ -147,10 +147,6 @@ app.conf.update(
     #{% endif %}
     # 5.7 warns unless this is decided: a task whose worker lost the broker would run twice at once.
     worker_cancel_long_running_tasks_on_connection_loss=True,
-    #{% if cookiecutter.include_flower %}
-    # Flower sees only what workers tell it. Telling is extra work for every task.
-    worker_send_task_events=True,
-    #{% endif %}
     # Each gives signs of life, and a second beat waits instead of sending everything twice.
     worker_consumer=f"{__package__}.consumer:Consumer",
     beat_scheduler=f"{__package__}.beat:Scheduler",
