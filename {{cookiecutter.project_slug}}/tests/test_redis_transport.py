@@ -114,14 +114,13 @@ def test_what_cannot_be_told_is_told_later(url: str, server: "redis.Redis") -> N
         publish(connection, "a parcel")
         channel = connection.default_channel
         message = get(connection)
-        channel.acknowledged.append(message.delivery_tag)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(channel, "run", _fail)
             with pytest.raises(ConnectionError):
-                channel.tell()
-        channel.tell()
+                message.ack()
+        assert server.hlen("unacked") == 1
 
-    assert server.hlen("unacked") == 0
+    assert (server.hlen("unacked"), server.llen("parcels")) == (0, 0)
 
 
 def _fail(*_: Any) -> None:
