@@ -1,0 +1,29 @@
+"""A project rendered from this template."""
+
+from typing import Any
+
+from celery import group
+from order_jobs import sending
+from order_jobs.tasks import benchmark
+
+
+def send(job: str, number: int, **options: Any) -> Any:
+    task = getattr(benchmark, job)
+    return task.apply_async([number], **options) if options else task.delay(number)
+
+
+def send_in_bulk(job: str, numbers: range) -> None:
+    """What a project has for it, or else Celery."""
+    task = getattr(benchmark, job)
+    if hasattr(sending, "send_many"):
+        sending.send_many(task, [(number,) for number in numbers])
+    else:
+        group(task.s(number) for number in numbers).delay()
+
+
+def send_in_chunks(job: str, numbers: range) -> None:
+    getattr(benchmark, job).chunks([(number,) for number in numbers], 100).delay()
+
+
+def result(sent: Any) -> None:
+    sent.get(timeout=60)
