@@ -247,10 +247,11 @@ def test_a_worker_with_much_to_do_asks_redis_once_for_each_task(
     assert sum(asked.values()) < 150, asked
 
 
-def test_delayed_tasks_do_not_wait_for_each_other(service: Service) -> None:
-    for _ in range(1000):
-        service.send("hello.greet", "Ada", countdown=3600)
-    with service.worker() as worker:
+def test_delayed_tasks_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    with running_service(tmp_path) as service, service.worker() as worker:
+        with service.batch():
+            for _ in range(1000):
+                service.send("hello.greet", "Ada", countdown=3600)
         wait_until(lambda: not service.waiting("default"), "the worker to take all of them")
         assert service.value(service.send("hello.greet", "Bob")) == "Hello, Bob!"
         kill(worker)
