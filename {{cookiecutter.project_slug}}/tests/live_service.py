@@ -233,7 +233,7 @@ class Service:
         hanging = self.hang(folder / "busy")
         try:
             hanging.wait_for_run()
-            #{% if cookiecutter.__worker_pool == "gevent" %}
+            #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker != "redis" %}
             # This pool has one task more in hand than it runs.
             self.send("hello.greet", "Ada")
             wait_until(lambda: not self.waiting("default"), "the worker to take one more task")

@@ -76,9 +76,16 @@ app.conf.update(
     # One task in hand for each that runs: more would wait behind a long one while others are idle.
     worker_prefetch_multiplier=1,
     #{% endif %}
-    #{% if cookiecutter.__worker_pool == "gevent" %}
+    #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker != "redis" %}
     # With one task in hand for each that runs, the pool would wait for the next look at the broker.
     worker_prefetch_multiplier=2,
+    #{% endif %}
+    #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker == "redis" %}
+    # One task in hand for each that runs: more would wait behind a long one while others are idle.
+    # With Kombu's own transport the pool would wait for the next look at Redis.
+    worker_prefetch_multiplier=1 if settings.reliable_fetch else 2,
+    #{% endif %}
+    #{% if cookiecutter.__worker_pool == "gevent" %}
     # By default each task makes a client of the results for itself, which costs more than its run.
     result_backend_thread_safe=True,
     #{% endif %}

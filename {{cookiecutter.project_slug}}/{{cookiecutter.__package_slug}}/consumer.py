@@ -15,6 +15,9 @@ from kombu import Message
 from pydantic import BaseModel, TypeAdapter
 
 from . import dead_letters, health, logs
+#{% if cookiecutter.__broker == "redis" %}
+from .redis_transport import Poller
+#{% endif %}
 from .request import answering
 from .settings import settings
 
@@ -68,7 +71,7 @@ class Consumer(CeleryConsumer):
         # that has no consumers.
         connection.drain_events = drain_events
         #{% if cookiecutter.__broker == "redis" %}
-        if settings.reliable_fetch:
+        if isinstance(established.cycle, Poller):
             established.cycle.serve(has_event_loop=self.hub is not None)
         #{% endif %}
         return connection
@@ -88,17 +91,21 @@ class Consumer(CeleryConsumer):
     #{% if cookiecutter.__broker == "redis" %}
     def stop(self) -> None:
         super().stop()
-        # What the worker finishes before it ends would be taken for lost, and run again.
-        Thread(target=self._keep_to_the_end, daemon=True).start()
+        if self.connection is not None:
+            # What the worker finishes before it ends would be taken for lost, and run again.
+            Thread(target=self._keep_to_the_end, args=(self.connection,), daemon=True).start()
 
     def shutdown(self) -> None:
         self._has_ended.set()
         super().shutdown()
 
-    def _keep_to_the_end(self) -> None:
-        connection: Any = self.connection
-        while connection and not self._has_ended.wait(settings.task_lease / 4):
-            connection.transport.cycle.maybe_restore_messages()
+    def _keep_to_the_end(self, connection: Any) -> None:
+        cycle = connection.transport.cycle
+        while isinstance(cycle, Poller) and not self._has_ended.wait(settings.task_lease / 4):
+            try:
+                cycle.maybe_restore_messages()
+            except Exception:
+                log.exception("Redis refuses to hear that this worker lives")
 
     #{% endif %}
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:

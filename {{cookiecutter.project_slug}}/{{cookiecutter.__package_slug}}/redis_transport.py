@@ -146,17 +146,20 @@ class QoS(redis.QoS):
 
     def restore_unacked(self, client: Any = None) -> None:
         self._flush()
-        for tag in list(self._delivered):
+        for tag in self._in_hand():
             # Who stops in good order did not die of its tasks.
             self.restore_by_tag(tag, counted=False)
         self._delivered.clear()
+
+    def _in_hand(self) -> list[str]:
+        return list(self._delivered) + list(self.channel.fetched)
 
     def keep(self) -> None:
         """Say that this worker lives."""
         # A worker without a place for what it has in hand takes no turns.
         self.channel.tell()
         self._flush()
-        if tags := list(self._delivered):
+        if tags := self._in_hand():
             self.channel.run(KEEP, [self.unacked_index_key], self.channel.score, *tags)
 
     def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
@@ -220,6 +223,8 @@ class Channel(redis.Channel):
         self._unrecorded: set[str] = set()
         # Of what is done, and Redis does not know it yet.
         self.acknowledged: deque[str] = deque()
+        # Tags of what is fetched, and not handed out yet.
+        self.fetched: dict[str, None] = {}
         # Whether more than was fetched may wait.
         self._has_more = False
         super().__init__(*args, **options)
@@ -258,7 +263,7 @@ class Channel(redis.Channel):
 
     def basic_cancel(self, consumer_tag: str) -> Any:
         cancelled = super().basic_cancel(consumer_tag)
-        if not self._active_queues:
+        if not (self._active_queues or self._closing):
             self.tell()
         return cancelled
 
@@ -339,6 +344,7 @@ class Channel(redis.Channel):
             if not most:
                 break
             found = self._fetch(self._queue_cycle.consume(len(self.active_queues)), most)
+            self.fetched = {bytes_to_str(fetched.tag): None for fetched in found if fetched.tag}
             for fetched in found:
                 self._hand_out(fetched)
             received += len(found)
@@ -350,6 +356,8 @@ class Channel(redis.Channel):
 
     def _hand_out(self, fetched: Fetched) -> None:
         self._queue_cycle.rotate(fetched.queue)
+        if fetched.tag:
+            self.fetched.pop(bytes_to_str(fetched.tag), None)
         try:
             self.connection._deliver(self._payload(fetched), fetched.queue)
         except UnreadableMessage as error:
@@ -427,10 +435,11 @@ class Poller(redis.MultiChannelPoller):
             self.poller.register(self._bell[0], self.eventflags)
 
     def ring(self) -> None:
-        if self._bell and not self._is_rung:
+        bell = self._bell
+        if bell and not self._is_rung:
             self._is_rung = True
             with suppress(OSError):
-                self._bell[1].send(b"!")
+                bell[1].send(b"!")
 
     def close(self) -> None:
         super().close()
@@ -458,7 +467,12 @@ class Poller(redis.MultiChannelPoller):
         if monotonic() - self._kept_at > min(channel.lease for channel in self._channels) / 4:
             self._kept_at = monotonic()
             self.maybe_restore_messages()
-        return self._take_turns() or super().get(callback, timeout)
+        has_come = self._take_turns()
+        try:
+            return super().get(callback, 0 if has_come else timeout)
+        except Empty:
+            if not has_come:
+                raise
 
     def handle_event(self, fileno: int, event: int) -> Any:
         if self._bell is None or fileno != self._bell[0].fileno():
