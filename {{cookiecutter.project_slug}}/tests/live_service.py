@@ -353,8 +353,16 @@ def sending_to(environment: Mapping[str, str]) -> Iterator[Celery]:
     sender.conf.broker_write_url = environment["CELERY_BROKER_URL"]
     sender.backend_cls = environment["CELERY_RESULT_BACKEND"]
     sender.conf.broker_transport_options = _transport_options(environment)
-    #{% if cookiecutter.__result_backend != "redis" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     yield sender
+    #{% endif %}
+    #{% if cookiecutter.__result_backend == "postgres" %}
+    try:
+        yield sender
+    finally:
+        # Connections that are collected later would be told of in another test.
+        if sender._backend_cache:
+            sender._backend_cache.close()
     #{% endif %}
     #{% if cookiecutter.__result_backend == "redis" %}
     try:

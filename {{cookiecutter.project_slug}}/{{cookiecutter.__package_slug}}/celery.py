@@ -53,6 +53,10 @@ app.loader.override_backends = dict.fromkeys(
     ("redis", "rediss"), f"{__package__}.redis_results:Backend"
 )
 #{% endif %}
+#{% if cookiecutter.__result_backend == "postgres" %}
+# The default makes a connection for each result, and who waits for one looks now and then.
+app.loader.override_backends = {"db": f"{__package__}.postgres_results:backend"}
+#{% endif %}
 
 app.conf.update(
     broker_url=settings.celery_broker_url,
