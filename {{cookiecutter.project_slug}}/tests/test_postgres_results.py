@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -97,6 +97,8 @@ class Results:
 
     backend: Any
     server: "psycopg.Connection[Any]"
+    name: str
+    told: list[str] = field(default_factory=list)
 
     def new(self) -> "AsyncResult[Any]":
         return app.AsyncResult(str(uuid4()), backend=self.backend)
@@ -106,22 +108,35 @@ class Results:
 
     def connections(self) -> list[str]:
         """The state of each that this process has."""
-        question = "SELECT state FROM pg_stat_activity WHERE application_name = 'of_this_test'"
-        return [state for (state,) in self.server.execute(question)]
+        question = "SELECT state FROM pg_stat_activity WHERE application_name = %s"
+        return [state for (state,) in self.server.execute(question, [self.name])]
 
     def waited_for(self) -> int:
-        question = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s"
-        return int(self.server.execute(question, [postgres_results.LOCKS]).fetchall()[0][0])
+        question = (
+            "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE locktype = 'advisory' AND classid = %s AND application_name = %s"
+        )
+        return self.server.execute(question, [postgres_results.LOCKS, self.name]).rowcount
+
+    def heard(self) -> list[str]:
+        """What the server has told anybody since it was to tell this process."""
+        self.told.extend(notice.payload for notice in self.server.notifies(timeout=0))
+        return self.told
+
+    def break_connections(self) -> None:
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+        self.server.execute(ended, [self.name])
 
 
 @pytest.fixture
 def results() -> Iterator[Results]:
     url = server_for_tests("TEST_RESULT_BACKEND", EXAMPLE)
     address = url.replace("db+postgresql+psycopg", "postgresql")
-    named = f"{url}?application_name=of_this_test"
+    name = f"test-{uuid4()}"
+    named = f"{url}?application_name={name}"
     environment = {"CELERY_BROKER_URL": "memory://", "CELERY_RESULT_BACKEND": named}
     with sending_to(environment) as sender, psycopg.connect(address, autocommit=True) as server:
-        yield Results(sender.backend, server)
+        yield Results(sender.backend, server, name)
 
 
 @pytest.mark.live
@@ -129,8 +144,9 @@ def results() -> Iterator[Results]:
 def test_who_waits_is_told(service: Service, tmp_path: Path, results: Results) -> None:
     hanging = service.hang(tmp_path / "hanging")
     hanging.wait_for_run()
+    result = app.AsyncResult(hanging.result.id, backend=results.backend)
     with ThreadPoolExecutor() as threads:
-        value = threads.submit(hanging.result.get, timeout=NEVER, interval=NEVER)
+        value = threads.submit(result.get, timeout=NEVER, interval=NEVER)
         wait_until(results.waited_for, "somebody who waits")
         hanging.end()
 
@@ -174,10 +190,7 @@ def test_who_waits_outlives_the_connections(results: Results) -> None:
         value = threads.submit(result.get, timeout=NEVER, interval=NEVER)
         for _ in range(2):
             wait_until(results.waited_for, "somebody who waits")
-            results.server.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'of_this_test'"
-            )
+            results.break_connections()
             wait_until(lambda: not results.waited_for(), "the end of the connection")
         wait_until(results.waited_for, "another connection")
         results.store(result, "done")
@@ -218,16 +231,16 @@ def test_a_server_on_which_nobody_waits_has_nothing_to_tell(
 ) -> None:
     monkeypatch.setattr(postgres_results, "LINGER", 0.1)
     results.server.execute(f"LISTEN {postgres_results.CHANNEL}")
-    results.store(results.new(), "nobody waits for it")
-    result = results.new()
+    result, unwanted = results.new(), results.new()
+    results.store(unwanted, "nobody waits for it")
     with ThreadPoolExecutor() as threads:
         value = threads.submit(result.get, timeout=NEVER, interval=NEVER)
         wait_until(results.waited_for, "somebody who waits")
         results.store(result, "done")
         assert value.result(TIMEOUT) == "done"
 
-    told = next(results.server.notifies(timeout=TIMEOUT))
-    assert told.payload == result.id
+    wait_until(lambda: result.id in results.heard(), "word of the result")
+    assert unwanted.id not in results.heard()
     pool = results.backend.connections.engine.pool
     wait_until(lambda: len(results.connections()) == pool.checkedin(), "the end of the listening")
 
@@ -248,22 +261,29 @@ def test_what_has_succeeded_stays_so(results: Results) -> None:
 @pytest.mark.timeout(240)
 def test_what_has_not_succeeded_gives_way(results: Results) -> None:
     result = results.new()
-    numbers: set[tuple[int]] = set()
-    number = "SELECT id FROM celery_taskmeta WHERE task_id = %s AND date_done IS NOT NULL"
 
     error = ValueError("on purpose")
     for state, told in (("PROGRESS", {}), ("RETRY", error), ("FAILURE", error)):
         results.store(result, told, state)
         assert results.backend.get_state(result.id) == state
-        numbers.update(results.server.execute(number, [result.id]))
     results.store(result, "done")
 
     assert result.get(timeout=TIMEOUT) == "done"
-    assert len(numbers) == 1
-    following = results.new()
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_reports_of_progress_use_up_no_numbers(results: Results) -> None:
+    first, following = results.new(), results.new()
+    question = "SELECT id FROM celery_taskmeta WHERE task_id = %s AND date_done IS NOT NULL"
+
+    for _ in range(20):
+        results.store(first, {}, "PROGRESS")
     results.store(following, "done")
-    ((last,),) = results.server.execute(number, [following.id])
-    assert last == numbers.pop()[0] + 1
+
+    ((before,),) = results.server.execute(question, [first.id])
+    ((after,),) = results.server.execute(question, [following.id])
+    assert after - before < 20
 
 
 @pytest.mark.live
