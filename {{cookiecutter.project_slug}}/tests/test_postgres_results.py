@@ -155,7 +155,12 @@ def test_who_waits_is_told(service: Service, tmp_path: Path, results: Results) -
 
 @pytest.mark.live
 @pytest.mark.timeout(240)
-def test_many_threads_share_a_few_connections(results: Results) -> None:
+def test_many_threads_share_a_few_connections(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_results, "LINGER", NEVER)
+    made: list[object] = []
+    event.listen(results.backend.connections.engine, "connect", lambda *_: made.append(None))
     wanted = [results.new() for _ in range(40)]
     with ThreadPoolExecutor(2 * len(wanted)) as threads:
         values = [threads.submit(result.get, timeout=NEVER, interval=NEVER) for result in wanted]
@@ -165,8 +170,10 @@ def test_many_threads_share_a_few_connections(results: Results) -> None:
 
         assert [value.result(TIMEOUT) for value in values] == [large] * len(wanted)
         assert [done.result(TIMEOUT) for done in stored] == [None] * len(wanted)
+    assert len(made) < postgres_results.MOST
     # One more on which they are told.
     assert len(results.connections()) <= postgres_results.MOST + 1
+    wait_until(lambda: not results.waited_for(), "the end of waiting")
     wait_until(lambda: set(results.connections()) == {"idle"}, "the end of all transactions")
 
 
