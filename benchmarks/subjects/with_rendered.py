@@ -3,7 +3,6 @@
 from typing import Any
 
 from celery import group
-from order_jobs import sending
 from order_jobs.tasks import benchmark
 
 
@@ -13,12 +12,7 @@ def send(job: str, number: int, **options: Any) -> Any:
 
 
 def send_in_bulk(job: str, numbers: range) -> None:
-    """What a project has for it, or else Celery."""
-    task = getattr(benchmark, job)
-    if hasattr(sending, "send_many"):
-        sending.send_many(task, [(number,) for number in numbers])
-    else:
-        group(task.s(number) for number in numbers).delay()
+    group(getattr(benchmark, job).s(number) for number in numbers).delay()
 
 
 def send_in_chunks(job: str, numbers: range) -> None:
