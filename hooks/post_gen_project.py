@@ -24,7 +24,6 @@ ONLY_CELERY = [
     "tests/live_api.py",
     "tests/live_service.py",
     "tests/memory_store.py",
-    "tests/scraping.py",
     "tests/test_api_cancel.py",
     "tests/test_api_live.py",
     "tests/test_api_server.py",

@@ -73,6 +73,7 @@ WIRING = {
     "tests/test_api_store.py",
     "tests/conftest.py",
     "tests/live_service.py",
+    "tests/scraping.py",
     "tests/test_dev.py",
     "tests/test_metrics.py",
     "tests/test_stack.py",

@@ -6,10 +6,15 @@ from contextlib import suppress
 from http.client import HTTPConnection
 from typing import Any
 
+#{% if cookiecutter.task_engine == "celery" %}
 from live_service import TIMEOUT, wait_until
+#{% endif %}
+#{% if cookiecutter.task_engine == "gunicorn" %}
+from live_service import TIMEOUT
+#{% endif %}
 from prometheus_client.parser import text_string_to_metric_families
 
-# Seconds. Whatever counts has counted by then.
+# Seconds. Whatever counts, or looks whether something is to be put in order, has done so by then.
 SETTLED_AFTER = 2.0
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
@@ -31,6 +36,7 @@ def scrape(port: str) -> Samples:
     }
 
 
+#{% if cookiecutter.task_engine == "celery" %}
 def wait_for(port: str, name: str, *labels: str, value: float) -> Samples:
     """All there is, as soon as this one has the value."""
     found: Samples = {}
@@ -44,6 +50,7 @@ def wait_for(port: str, name: str, *labels: str, value: float) -> Samples:
     return found
 
 
+#{% endif %}
 def lasting(look: Callable[[], Any], expected: Any) -> Any:
     """What there is: this, if it comes to that in time, and nothing is added afterwards."""
     deadline = time.monotonic() + TIMEOUT

@@ -1,37 +1,17 @@
 """What Prometheus reads adds up to what happened, in whichever process it did."""
 
-import time
-from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from live_service import TIMEOUT, Live, running, wait_until
-from prometheus_client.parser import text_string_to_metric_families
+from live_service import Live, running, wait_until
+from scraping import lasting, scrape
 
 from {{ cookiecutter.__package_slug }}.dev import free_port
 from {{ cookiecutter.__package_slug }}.settings import settings
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
-
-# Seconds. Every process has looked by then whether something is to be put in order.
-SETTLED_AFTER = 2.0
-
-Samples = dict[tuple[str, tuple[str, ...]], float]
-
-
-def scrape(port: str) -> Samples:
-    """Name and values of the labels, in the order of the labels' names -> value."""
-    connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    return {
-        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +23,6 @@ def port() -> str:
 def live(tmp_path_factory: pytest.TempPathFactory, port: str) -> Iterator[Live]:
     with running(tmp_path_factory.mktemp("live"), METRICS_PORT=port) as live:
         yield live
-
-
-def lasting(look: Callable[[], Any], expected: Any) -> Any:
-    """What there is: this, if it comes to that in time, and nothing is added afterwards."""
-    deadline = time.monotonic() + TIMEOUT
-    while look() != expected and time.monotonic() < deadline:
-        time.sleep(0.1)
-    deadline = time.monotonic() + SETTLED_AFTER
-    while (found := look()) == expected and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
 
 
 def test_each_outcome_is_counted_once(live: Live, port: str, tmp_path: Path) -> None:
