@@ -1,9 +1,10 @@
-"""Cookiecutter as users run it: a process of its own, with a configuration of its own."""
+"""Commands as users run them: processes of their own; cookiecutter with its own configuration."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from combinations import TEMPLATE
@@ -40,3 +41,25 @@ def cookiecutter(
         env=os.environ | {"TMPDIR": str(folder / "home")},
         preexec_fn=first,
     )
+
+
+def interrupted(
+    command: Sequence[str], when: str, environment: Mapping[str, str], timeout: float
+) -> int:
+    """The status of a command that Ctrl-C ended when it had printed this."""
+    process = subprocess.Popen(
+        command,
+        cwd=TEMPLATE,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if when in line:
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    process.communicate(timeout=timeout)
+    return process.returncode

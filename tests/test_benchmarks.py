@@ -1,7 +1,6 @@
 """The page about performance says what was measured, and the benchmark that measures it works."""
 
 import os
-import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from combinations import TEMPLATE
+from command_line import interrupted
 
 from benchmarks import MEASUREMENTS, measured
 from benchmarks.tables import BLOCK, FIGURES, PAGE, Measurement, Row, page_with, read
@@ -87,22 +87,9 @@ def test_the_benchmark_measures_shows_and_cleans_up(tmp_path: Path) -> None:
 
 
 def test_a_benchmark_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
-    benchmark = subprocess.Popen(
-        [*QUICK[:-1], "drain"],
-        cwd=TEMPLATE,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert benchmark.stdout
-    for line in benchmark.stdout:
-        # The next row's worker is about to start, or runs.
-        if "round 1" in line:
-            os.killpg(benchmark.pid, signal.SIGINT)
-            break
-    benchmark.communicate(timeout=TIMEOUT)
+    command = [*QUICK[:-1], "drain"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
 
-    assert benchmark.returncode == 130
+    # The next row's worker is about to start, or runs.
+    assert interrupted(command, "round 1", environment, TIMEOUT) == 130
     assert left_in(tmp_path) == []

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tomllib
@@ -16,6 +15,7 @@ import pytest
 import yaml
 from chaos import PAIRS, answers_for, faults, read
 from combinations import CONTEXT, METADATA, OPTIONS, QUESTIONS, TEMPLATE, Render, covering
+from command_line import interrupted
 from environments import Superset
 
 TIMEOUT = 400
@@ -63,23 +63,7 @@ def test_demo_shows_every_example_at_work_whatever_the_environment_says(
 
 
 def test_demo_that_is_interrupted_leaves_nothing(scratch: dict[str, str]) -> None:
-    demo = subprocess.Popen(
-        ["uv", "run", "demo"],
-        cwd=TEMPLATE,
-        env=scratch,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert demo.stdout
-    for line in demo.stdout:
-        if "3. Submit" in line:
-            os.killpg(demo.pid, signal.SIGINT)
-            break
-    demo.communicate(timeout=TIMEOUT)
-
-    assert demo.returncode == 130
+    assert interrupted(["uv", "run", "demo"], "3. Submit", scratch, TIMEOUT) == 130
 
 
 def test_the_options_page_describes_each_question_and_no_other() -> None:
