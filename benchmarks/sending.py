@@ -48,8 +48,8 @@ ENQUEUE = Measurement(
     [
         row(known.RENDERED, "`delay`"),
         row(known.RENDERED_RESULTS, "`delay`, results in Redis"),
-        row(known.RENDERED, "`group`", "send_in_bulk"),
-        row(known.RENDERED_RESULTS, "`group`, results in Redis", "send_in_bulk"),
+        row(known.RENDERED, "`app.batch()`", "send_in_bulk"),
+        row(known.RENDERED_RESULTS, "`app.batch()`, results in Redis", "send_in_bulk"),
         row(known.RENDERED, "`chunks` of 100", "send_in_bulk", way="chunks"),
         row(known.CELERY, "`delay`"),
         row(known.CELERY_RESULTS, "`delay`, results in Redis"),

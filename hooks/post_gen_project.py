@@ -155,6 +155,7 @@ ONLY_IF = {
         "tests/test_results_beside_broker.py",
     ],
     ("result_backend", ("postgres",)): [
+        f"{PACKAGE}/postgres_results.py",
         f"{PACKAGE}/api/database_store.py",
         "tests/test_postgres_results.py",
     ],

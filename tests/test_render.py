@@ -91,6 +91,7 @@ WIRING = {
     f"{PACKAGE}/broker.py",
     f"{PACKAGE}/celery.py",
     f"{PACKAGE}/cli.py",
+    f"{PACKAGE}/consumer.py",
     f"{PACKAGE}/counted_request.py",
     f"{PACKAGE}/dev.py",
     f"{PACKAGE}/dirty/consumer.py",
@@ -148,7 +149,7 @@ TRACES: dict[str, tuple[str | None, list[tuple[str, str | bool]]]] = {
         [("include_sqlalchemy", True), ("result_backend", "postgres")],
     ),
     r"aiocache|cache_url|cache\.py": ("aiocache", [("include_aiocache", True)]),
-    r"fastapi|uvicorn|api_key|\bapi/(?!v1|worker)|test_api|api\.md": (
+    r"fastapi|uvicorn|api_key|\bapi/(?!v1|worker|tasks)|test_api|api\.md": (
         "fastapi",
         [("include_api", True)],
     ),

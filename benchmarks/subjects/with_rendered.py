@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from celery import group
+from order_jobs.celery import app
 from order_jobs.tasks import benchmark
 
 
@@ -12,7 +12,9 @@ def send(job: str, number: int, **options: Any) -> Any:
 
 
 def send_in_bulk(job: str, numbers: range) -> None:
-    group(getattr(benchmark, job).s(number) for number in numbers).delay()
+    with app.batch():
+        for number in numbers:
+            send(job, number)
 
 
 def send_in_chunks(job: str, numbers: range) -> None:

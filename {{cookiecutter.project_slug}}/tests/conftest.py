@@ -87,9 +87,6 @@ def running_worker() -> Iterator[None]:
         DEAD_LETTERS_QUEUE(connection.default_channel).declare()
     # Both poll; their defaults of a second would make every test wait that long.
     app.conf.broker_transport_options = {"polling_interval": 0.01}
-    #{% if cookiecutter.include_flower %}
-    app.conf.worker_send_task_events = False
-    #{% endif %}
     stopped = threading.Event()
 
     def wake_worker_until_stopped() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,6 +199,11 @@ class Service:
         """With the application's own routes and queues, which the test process has in memory."""
         return self.sender.send_task(task, args, **options)
 
+    def batch(self) -> AbstractContextManager[None]:
+        """Send all tasks of the block together."""
+        batch: AbstractContextManager[None] = self.sender.batch()  # type: ignore[attr-defined]
+        return batch
+
     def value(self, result: "AsyncResult[Any]") -> Any:
         return result.get(timeout=TIMEOUT, interval=0.02)
 
@@ -228,7 +233,7 @@ class Service:
         hanging = self.hang(folder / "busy")
         try:
             hanging.wait_for_run()
-            #{% if cookiecutter.__worker_pool == "gevent" %}
+            #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker != "redis" %}
             # This pool has one task more in hand than it runs.
             self.send("hello.greet", "Ada")
             wait_until(lambda: not self.waiting("default"), "the worker to take one more task")
@@ -348,8 +353,16 @@ def sending_to(environment: Mapping[str, str]) -> Iterator[Celery]:
     sender.conf.broker_write_url = environment["CELERY_BROKER_URL"]
     sender.backend_cls = environment["CELERY_RESULT_BACKEND"]
     sender.conf.broker_transport_options = _transport_options(environment)
-    #{% if cookiecutter.__result_backend != "redis" %}
+    #{% if cookiecutter.__result_backend == "none" %}
     yield sender
+    #{% endif %}
+    #{% if cookiecutter.__result_backend == "postgres" %}
+    try:
+        yield sender
+    finally:
+        # Connections that are collected later would be told of in another test.
+        if sender._backend_cache:
+            sender._backend_cache.close()
     #{% endif %}
     #{% if cookiecutter.__result_backend == "redis" %}
     try:

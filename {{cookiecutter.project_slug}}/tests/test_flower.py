@@ -3,7 +3,6 @@
 import base64
 import os
 import runpy
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from live_service import Service, running_service, wait_until
 
 from {{ cookiecutter.__package_slug }} import embedded_broker
 from {{ cookiecutter.__package_slug }}.celery import app
@@ -50,32 +50,51 @@ def test_half_a_login_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, 
 
 
 @contextmanager
-def flower(folder: Path) -> Iterator[str]:
+def flower(folder: Path, broker: str) -> Iterator[str]:
     """The address of a Flower that was started as its documentation says."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with embedded_broker.running(folder / "broker") as broker:
-        chosen = {
-            "CELERY_BROKER_URL": broker.url(0),
-            "FLOWER_BASIC_AUTH": "ada:secret",
-            "FLOWER_DB": str(folder / "seen"),
-            "FLOWER_PERSISTENT": "true",
-            "FLOWER_READ_ONLY": "true",
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", app.main, "flower", f"--port={port}"],
-            cwd=PROJECT,
-            env=os.environ | chosen,
-        )
+    port = embedded_broker.free_port()
+    chosen = {
+        "CELERY_BROKER_URL": broker,
+        "FLOWER_BASIC_AUTH": "ada:secret",
+        "FLOWER_DB": str(folder / "seen"),
+        "FLOWER_PERSISTENT": "true",
+        "FLOWER_READ_ONLY": "true",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", app.main, "flower", f"--port={port}"],
+        cwd=PROJECT,
+        env=os.environ | chosen,
+    )
+    try:
         yield f"http://127.0.0.1:{port}"
+    finally:
         process.terminate()
         process.wait(20)
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with flower(tmp_path_factory.mktemp("flower")) as address:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[str]:
+    broker = service.environment["CELERY_BROKER_URL"]
+    with flower(tmp_path_factory.mktemp("flower"), broker) as address:
         yield address
+
+
+def asking(page: str, login: str | None, data: bytes | None = None) -> urllib.request.Request:
+    request = urllib.request.Request(page, data)  # noqa: S310
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    return request
+
+
+def told(page: str, login: str) -> str:
+    with urllib.request.urlopen(asking(page, login), timeout=10) as answer:  # noqa: S310
+        return str(answer.read())
 
 
 def status(
@@ -84,9 +103,7 @@ def status(
     timeout: float = 30,
     data: bytes | None = None,
 ) -> int:
-    request = urllib.request.Request(page, data)  # noqa: S310
-    if login:
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    request = asking(page, login, data)
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -121,8 +138,19 @@ def test_a_page_that_only_shows_ends_no_worker(page: str) -> None:
 
 
 @pytest.mark.live
-def test_what_it_has_seen_outlasts_its_end(tmp_path: Path) -> None:
-    with flower(tmp_path) as page:
+def test_it_has_workers_tell_of_their_tasks(page: str, service: Service) -> None:
+    def is_shown() -> bool:
+        service.send("hello.greet", "Ada")
+        return "hello.greet" in told(f"{page}/api/tasks", "ada:secret")
+
+    assert status(page, "ada:secret") == 200
+    with service.worker():
+        wait_until(is_shown, "Flower to show a task")
+
+
+@pytest.mark.live
+def test_what_it_has_seen_outlasts_its_end(tmp_path: Path, service: Service) -> None:
+    with flower(tmp_path, service.environment["CELERY_BROKER_URL"]) as page:
         assert status(page, "ada:secret") == 200
 
     assert list(tmp_path.glob("seen*"))

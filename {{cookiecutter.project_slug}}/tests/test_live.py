@@ -48,6 +48,14 @@ def test_each_queue_is_served_and_each_task_runs_once(
     assert sorted(lines()) == sorted(Queue)
 
 
+def test_each_task_of_a_batch_runs(service: Service) -> None:
+    names = [f"Ada {number}" for number in range(20)]
+    with service.batch():
+        results = [service.send("hello.greet", name) for name in names]
+
+    assert [service.value(result) for result in results] == [f"Hello, {name}!" for name in names]
+
+
 def test_a_task_for_a_queue_that_nobody_serves_is_not_accepted(service: Service) -> None:
     with pytest.raises(QueueNotFound):
         service.send("hello.greet", "Ada", queue="typo")

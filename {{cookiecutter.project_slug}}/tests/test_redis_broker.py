@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery.exceptions import Retry
 from live_service import WORKER, Service, running_service, wait_until
 
 from {{ cookiecutter.__package_slug }} import redis_leases
@@ -47,6 +48,49 @@ def test_each_queue_is_a_list_of_its_own(service: Service, tmp_path: Path) -> No
         assert [lists.llen(queue) for queue in Queue] == [1 for _ in Queue]
 
     assert [service.value(result) for result in results] == ["Hello, Ada!" for _ in Queue]
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_a_batch_that_fails_before_it_is_sent_sends_nothing(
+    service: Service, tmp_path: Path
+) -> None:
+    with service.busy(tmp_path):
+        with pytest.raises(LookupError):
+            _send_and_raise(service, LookupError("the others are not known"))
+        assert service.waiting("default") == 0
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_a_task_that_leaves_a_batch_to_be_tried_again_is_sent(
+    service: Service, tmp_path: Path
+) -> None:
+    with service.busy(tmp_path):
+        with pytest.raises(Retry):
+            _send_and_raise(service, Retry())
+        assert service.waiting("default") == 1
+
+
+def _send_and_raise(service: Service, error: Exception) -> None:
+    with service.batch():
+        service.send("hello.greet", "Ada")
+        raise error
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_a_batch_takes_one_round_trip_for_many_tasks(service: Service, tmp_path: Path) -> None:
+    lists = redis.Redis.from_url(service.environment["CELERY_BROKER_URL"])
+    with service.busy(tmp_path), lists:
+        read = lists.info("stats")["total_reads_processed"]
+        with service.batch():
+            results = [service.send("hello.greet", "Ada") for _ in range(40)]
+        took = lists.info("stats")["total_reads_processed"] - read
+    for result in results:
+        service.value(result)
+
+    assert took < 20
 
 
 @pytest.mark.live

@@ -1,10 +1,14 @@
 """Redis as the result backend: beside the broker unless it is set, and emptied after a day."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
+from celery.backends.redis import RedisBackend
 from live_service import Service, sending_to, wait_until
 
 from {{ cookiecutter.__package_slug }}.settings import load
@@ -68,3 +72,81 @@ def test_a_task_whose_result_meets_a_full_redis_runs_once(service: Service, tmp_
 
     assert service.value(hanging.result) is None
     assert len(hanging.runs()) == 1
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_what_has_succeeded_stays_so(
+    service: Service, monkeypatch: pytest.MonkeyPatch, compression: str | None
+) -> None:
+    result, backend = _new(service)
+    monkeypatch.setattr(backend, "compression", compression)
+
+    backend.store_result(result.id, "first", "SUCCESS")
+    backend.store_result(result.id, "second", "SUCCESS")
+    backend.store_result(result.id, ValueError("third"), "FAILURE")
+
+    assert service.value(result) == "first"
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_what_has_not_succeeded_gives_way(
+    service: Service, monkeypatch: pytest.MonkeyPatch, compression: str | None
+) -> None:
+    result, backend = _new(service)
+    monkeypatch.setattr(backend, "compression", compression)
+
+    error = ValueError("on purpose")
+    for state, told in (("PROGRESS", {}), ("RETRY", error), ("FAILURE", error)):
+        backend.store_result(result.id, told, state)
+        assert backend.get_state(result.id) == state
+    backend.store_result(result.id, "done", "SUCCESS")
+
+    assert service.value(result) == "done"
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_a_result_is_stored_by_one_request(service: Service) -> None:
+    _, backend = _new(service)
+    with redis.Redis.from_url(service.environment["CELERY_RESULT_BACKEND"]) as results:
+        backend.store_result(str(uuid4()), "so that Redis knows the script", "SUCCESS")
+        results.config_resetstat()
+        for _ in range(20):
+            backend.store_result(str(uuid4()), "done", "SUCCESS")
+        calls = {name: told["calls"] for name, told in results.info("commandstats").items()}
+
+    assert calls["cmdstat_evalsha"] == 20
+    assert "cmdstat_multi" not in calls
+    assert "cmdstat_get" not in calls
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_who_waits_with_plain_celery_is_told(service: Service) -> None:
+    result, backend = _new(service)
+    url = service.environment["CELERY_RESULT_BACKEND"]
+    plain: Any = RedisBackend(app=service.sender, url=url)
+    waiting = service.sender.AsyncResult(result.id, backend=plain)
+    channel = f"celery-task-meta-{result.id}"
+
+    with redis.Redis.from_url(url) as results, ThreadPoolExecutor() as threads:
+        results.config_resetstat()
+        value = threads.submit(service.value, waiting)
+        wait_until(lambda: results.pubsub_numsub(channel)[0][1], "somebody who waits")
+        # It has subscribed, and then looks once: what comes after that it can only be told.
+        wait_until(lambda: "cmdstat_get" in results.info("commandstats"), "a look")
+        backend.store_result(result.id, "done", "SUCCESS")
+
+        assert value.result() == "done"
+    plain.result_consumer.stop()
+    plain.client.close()
+
+
+def _new(service: Service) -> tuple[Any, Any]:
+    """A result that no task will have, and where it is stored."""
+    return service.sender.AsyncResult(str(uuid4())), service.sender.backend

@@ -19,6 +19,8 @@ from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 PACKAGE = "{{ cookiecutter.__package_slug }}"
 QUEUE = Queue("parcels", Exchange("parcels"), routing_key="parcels")
+# What a client sends; the rest is part of a script.
+ASKING = ("eval", "bzpopmin", "multi")
 # Seconds.
 LEASE = 3.0
 
@@ -55,7 +57,7 @@ def test_what_was_fetched_for_a_worker_that_died_comes_back(url: str) -> None:
     with connected(url) as living, connected(url) as dying:
         publish(living, "a parcel")
         # The worker is killed before it reads the answer of Redis.
-        dying.default_channel._fetch(dying.default_channel._lists(["parcels"]), 1).__next__()
+        dying.default_channel._fetch(["parcels"], 1)
 
         found: list[Any] = []
 
@@ -86,6 +88,43 @@ def test_what_a_living_worker_has_stays_with_it(url: str) -> None:
         wait_until(kept, "two leases to pass")
         assert get(second) is None
         message.ack()
+
+
+def test_what_a_worker_has_done_when_it_closes_is_told(url: str, server: "redis.Redis") -> None:
+    done: list[Any] = []
+
+    def finish(body: str, message: Any) -> None:
+        message.ack()
+        done.append(body)
+
+    with connected(url) as connection:
+        for number in range(3):
+            publish(connection, f"parcel {number}")
+        connection.transport.cycle.serve(has_event_loop=False)
+        with connection.Consumer(QUEUE, callbacks=[finish], prefetch_count=2):
+            while len(done) < 3:
+                connection.drain_events(timeout=TIMEOUT)
+
+    assert done == ["parcel 0", "parcel 1", "parcel 2"]
+    assert server.hlen("unacked") == 0
+
+
+def test_what_cannot_be_told_is_told_later(url: str, server: "redis.Redis") -> None:
+    with connected(url) as connection:
+        publish(connection, "a parcel")
+        channel = connection.default_channel
+        message = get(connection)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(channel, "run", _fail)
+            with pytest.raises(ConnectionError):
+                message.ack()
+        assert server.hlen("unacked") == 1
+
+    assert (server.hlen("unacked"), server.llen("parcels")) == (0, 0)
+
+
+def _fail(*_: Any) -> None:
+    raise ConnectionError("Redis is away")
 
 
 def _score(connection: Any) -> float:
@@ -154,6 +193,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """With workers that may take their time to stop."""
+    with running_service(tmp_path_factory.mktemp("patient"), TASK_LEASE=str(LEASE)) as service:
+        yield service
+
+
 def test_a_task_that_takes_longer_than_the_lease_runs_once(
     service: Service, tmp_path: Path
 ) -> None:
@@ -166,6 +212,49 @@ def test_a_task_that_takes_longer_than_the_lease_runs_once(
         service.value(hanging.result)
 
     assert len(hanging.runs()) == 1
+
+
+def test_a_task_that_ends_long_after_its_worker_was_told_to_stop_runs_once(
+    patient: Service, tmp_path: Path
+) -> None:
+    hanging = patient.hang(tmp_path / "hanging")
+    with patient.worker() as leaving:
+        hanging.wait_for_run()
+        with patient.worker(name="other@localhost"):
+            leaving.terminate()
+            later = time.monotonic() + 3 * LEASE
+            wait_until(lambda: time.monotonic() > later, "three leases to pass")
+            hanging.end()
+            patient.value(hanging.result)
+            leaving.wait(TIMEOUT)
+
+    assert len(hanging.runs()) == 1
+
+
+def test_a_worker_with_much_to_do_asks_redis_once_for_each_task(
+    service: Service, tmp_path: Path
+) -> None:
+    lists = redis.Redis.from_url(service.environment["CELERY_BROKER_URL"])
+    lines = tmp_path / "lines"
+    for number in range(100):
+        service.send("probe.write", str(lines), str(number), ignore_result=True)
+    lists.config_resetstat()
+    with lists, service.worker():
+        wait_until(lambda: lines.exists() and len(lines.read_text().split()) == 100, "all tasks")
+        told = lists.info("commandstats")
+
+    asked = {name: told.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ASKING}
+    assert sum(asked.values()) < 150, asked
+
+
+def test_delayed_tasks_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    with running_service(tmp_path) as service, service.worker() as worker:
+        with service.batch():
+            for _ in range(1000):
+                service.send("hello.greet", "Ada", countdown=3600)
+        wait_until(lambda: not service.waiting("default"), "the worker to take all of them")
+        assert service.value(service.send("hello.greet", "Bob")) == "Hello, Bob!"
+        kill(worker)
 
 
 def test_a_task_of_a_killed_worker_runs_again_in_seconds(service: Service, tmp_path: Path) -> None:

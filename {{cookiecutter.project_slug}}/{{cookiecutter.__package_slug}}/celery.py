@@ -53,6 +53,10 @@ app.loader.override_backends = dict.fromkeys(
     ("redis", "rediss"), f"{__package__}.redis_results:Backend"
 )
 #{% endif %}
+#{% if cookiecutter.__result_backend == "postgres" %}
+# The default makes a connection for each result, and who waits for one looks now and then.
+app.loader.override_backends = {"db": f"{__package__}.postgres_results:backend"}
+#{% endif %}
 
 app.conf.update(
     broker_url=settings.celery_broker_url,
@@ -76,9 +80,18 @@ app.conf.update(
     # One task in hand for each that runs: more would wait behind a long one while others are idle.
     worker_prefetch_multiplier=1,
     #{% endif %}
-    #{% if cookiecutter.__worker_pool == "gevent" %}
+    #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker != "redis" %}
     # With one task in hand for each that runs, the pool would wait for the next look at the broker.
     worker_prefetch_multiplier=2,
+    #{% endif %}
+    #{% if cookiecutter.__worker_pool == "gevent" and cookiecutter.__broker == "redis" %}
+    # One task in hand for each that runs: more would wait behind a long one while others are idle.
+    # With Kombu's own transport the pool would wait for the next look at Redis.
+    worker_prefetch_multiplier=1 if settings.reliable_fetch else 2,
+    #{% endif %}
+    #{% if cookiecutter.__worker_pool == "gevent" %}
+    # By default each task makes a client of the results for itself, which costs more than its run.
+    result_backend_thread_safe=True,
     #{% endif %}
     #{% if cookiecutter.__worker_pool == "threads" %}
     # Celery's own would wait for its tasks without an end when the worker must stop.
@@ -145,10 +158,6 @@ app.conf.update(
     #{% endif %}
     # 5.7 warns unless this is decided: a task whose worker lost the broker would run twice at once.
     worker_cancel_long_running_tasks_on_connection_loss=True,
-    #{% if cookiecutter.include_flower %}
-    # Flower sees only what workers tell it. Telling is extra work for every task.
-    worker_send_task_events=True,
-    #{% endif %}
     # Each gives signs of life, and a second beat waits instead of sending everything twice.
     worker_consumer=f"{__package__}.consumer:Consumer",
     beat_scheduler=f"{__package__}.beat:Scheduler",

@@ -2,6 +2,9 @@
 
 import traceback
 from collections.abc import Callable
+#{% if cookiecutter.__broker == "redis" %}
+from threading import Event, Thread
+#{% endif %}
 from typing import Any
 
 import structlog
@@ -12,6 +15,9 @@ from kombu import Message
 from pydantic import BaseModel, TypeAdapter
 
 from . import dead_letters, health, logs
+#{% if cookiecutter.__broker == "redis" %}
+from .redis_transport import Poller
+#{% endif %}
 from .request import answering
 from .settings import settings
 
@@ -27,6 +33,8 @@ class Headers(BaseModel):
     """Those of a task on which Celery relies unseen."""
 
     id: str
+    eta: Any = None
+    expires: Any = None
     retries: int | None = None
     timelimit: tuple[float | None, float | None] | None = None
     stamped_headers: list[str] | None = None
@@ -41,15 +49,20 @@ class Consumer(CeleryConsumer):
 
     connection_errors: tuple[type[Exception], ...]
     event_dispatcher: Any
+    hub: Any
+    qos: Any
     strategies: dict[str, Any]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.timer.call_repeatedly(SIGN_EVERY, self._sign)
+        #{% if cookiecutter.__broker == "redis" %}
+        self._has_ended = Event()
+        #{% endif %}
 
     def connect(self) -> Any:
         connection: Any = super().connect()
-        established = connection.connection
+        established: Any = connection.connection
 
         def drain_events(**options: Any) -> Any:
             return connection.transport.drain_events(established, **options)
@@ -57,6 +70,10 @@ class Consumer(CeleryConsumer):
         # Kombu would replace one that breaks while a task is acknowledged, without a word, by one
         # that has no consumers.
         connection.drain_events = drain_events
+        #{% if cookiecutter.__broker == "redis" %}
+        if isinstance(established.cycle, Poller):
+            established.cycle.serve(has_event_loop=self.hub is not None)
+        #{% endif %}
         return connection
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
@@ -71,13 +88,33 @@ class Consumer(CeleryConsumer):
         health.sign_while_connecting(connection)
         return super().ensure_connected(connection)
 
+    #{% if cookiecutter.__broker == "redis" %}
+    def stop(self) -> None:
+        super().stop()
+        if self.connection is not None:
+            # What the worker finishes before it ends would be taken for lost, and run again.
+            Thread(target=self._keep_to_the_end, args=(self.connection,), daemon=True).start()
+
+    def shutdown(self) -> None:
+        self._has_ended.set()
+        super().shutdown()
+
+    def _keep_to_the_end(self, connection: Any) -> None:
+        cycle = connection.transport.cycle
+        while isinstance(cycle, Poller) and not self._has_ended.wait(settings.task_lease / 4):
+            try:
+                cycle.maybe_restore_messages()
+            except Exception:
+                log.exception("Redis refuses to hear that this worker lives")
+
+    #{% endif %}
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:
         start: Callable[[Message], None] = super().create_task_handler(*args, **options)
 
         def handle(message: Message) -> None:
             # Only what reads the message is tried here: a broker that is away is no fault of it.
             try:
-                request = self._read(message)
+                self._check(message)
             except Exception as error:
                 self.on_decode_error(message, error)
                 return
@@ -85,7 +122,14 @@ class Consumer(CeleryConsumer):
                 if dead_letters.deliveries(message) < settings.max_deliveries:
                     start(message)
                 else:
+                    request = self._request(message)
                     self._tell(request.on_failure, request.give_up())
+            #{% if cookiecutter.__broker == "redis" %}
+            if self.qos.prev != self.qos.value:
+                # A task that is not due yet makes room for another one. Told of it after all
+                # messages that have come, it would take in delayed tasks one by one.
+                self.qos.update()
+            #{% endif %}
 
         return handle
 
@@ -104,15 +148,22 @@ class Consumer(CeleryConsumer):
         if isinstance(task_id := message.headers.get("id"), str):
             self._tell(self.app.backend.mark_as_failure, task_id, exc)
 
-    def _read(self, message: Message) -> Any:
-        """The request for a task, or an exception that says what is wrong with the message."""
+    def _check(self, message: Message) -> None:
+        """Raises what is wrong with a message."""
         name = message.headers["task"]
         if name not in self.strategies:
             raise NotRegistered(name)
-        Headers.model_validate(message.headers)
+        headers = Headers.model_validate(message.headers)
         BODY.validate_python(message.decode())
-        task = self.app.tasks[name]
-        request = symbol_by_name(task.Request)(
+        if headers.eta or headers.expires:
+            request = self._request(message)
+            if request.eta:
+                # Fails for a date that no clock can show, as Celery would later.
+                request.eta.astimezone()
+
+    def _request(self, message: Message) -> Any:
+        task = self.app.tasks[message.headers["task"]]
+        return symbol_by_name(task.Request)(
             message,
             app=self.app,
             task=task,
@@ -122,10 +173,6 @@ class Consumer(CeleryConsumer):
             on_reject=message.reject_log_error,
             connection_errors=self.connection_errors,
         )
-        if request.eta:
-            # Fails for a date that no clock can show, as Celery would later.
-            request.eta.astimezone()
-        return request
 
     def _tell(self, tell: Callable[..., Any], *arguments: Any) -> None:
         """Whoever waits for a result. To be unable to is no reason to end."""

@@ -3,8 +3,10 @@
 # What Kombu's types leave out of its Redis transport.
 # mypy: disable-error-code="arg-type, attr-defined, union-attr"
 
+import socket
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty
 from time import monotonic
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ from kombu.log import get_logger
 from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
+from redis.exceptions import RedisError
 
 from .dead_letters import DELIVERIES, HEADER
 from .queues import DEAD_LETTERS
@@ -21,17 +24,24 @@ logger = get_logger(__name__)
 
 # Tasks fetched at once by a worker that sets no limit.
 MOST_AT_ONCE = 100
-# Seconds between two looks whether a worker without an event loop, which is full, has room again.
-LOOK_FOR_ROOM_EVERY = 0.05
+# Tags that are told of at once: Lua takes no more than some thousand arguments.
+MOST_TAGS_AT_ONCE = 1000
 
 # With Kombu's own pop, what Redis has sent and the worker has not recorded yet dies with it.
 # KEYS: taken tasks, their index, then pairs of a list and the wake-up of its queue.
-# ARGV: how many, score to add to the time, then for each list whether tasks of it are recorded.
-FETCH = """#!lua flags=allow-oom
-local time = redis.call('TIME')
-local score = time[1] + time[2] / 1000000 + ARGV[2]
+# ARGV: how many, score to add to the time, then for each list whether tasks of it are recorded,
+# then the tags of what is done.
+TURN = """#!lua flags=allow-oom
+local done = 3 + (#KEYS - 2) / 2
+if ARGV[done] then
+  redis.call('HDEL', KEYS[1], unpack(ARGV, done))
+  redis.call('ZREM', KEYS[2], unpack(ARGV, done))
+end
 local wanted = tonumber(ARGV[1])
 local found = {}
+if wanted == 0 then return found end
+local time = redis.call('TIME')
+local score = time[1] + time[2] / 1000000 + ARGV[2]
 for key = 3, #KEYS, 2 do
   local list, recorded = KEYS[key], ARGV[(key + 3) / 2] == '1'
   while #found < wanted do
@@ -116,25 +126,41 @@ class QoS(redis.QoS):
         # It was recorded as it was fetched.
         virtual.QoS.append(self, message, delivery_tag)
 
+    def ack(self, delivery_tag: str) -> None:
+        self.channel.acknowledged.append(delivery_tag)
+        self._let_go(delivery_tag)
+        if not self.channel.takes_turns:
+            self.channel.tell()
+
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         if requeue:
             self.restore_by_tag(delivery_tag, leftmost=True)
-            virtual.QoS.ack(self, delivery_tag)
+            self._let_go(delivery_tag)
         else:
-            super().reject(delivery_tag)
+            self.ack(delivery_tag)
+
+    def _let_go(self, delivery_tag: str) -> None:
+        virtual.QoS.ack(self, delivery_tag)
+        if self.channel.takes_turns:
+            self.channel.connection.cycle.ring()
 
     def restore_unacked(self, client: Any = None) -> None:
         self._flush()
-        for tag in list(self._delivered):
+        for tag in self._in_hand():
             # Who stops in good order did not die of its tasks.
             self.restore_by_tag(tag, counted=False)
         self._delivered.clear()
 
+    def _in_hand(self) -> list[str]:
+        return list(self._delivered) + list(self.channel.fetched)
+
     def keep(self) -> None:
         """Say that this worker lives."""
+        # A worker without a place for what it has in hand takes no turns.
+        self.channel.tell()
         self._flush()
-        if self._delivered:
-            self.channel.run(KEEP, [self.unacked_index_key], self.channel.score, *self._delivered)
+        if tags := self._in_hand():
+            self.channel.run(KEEP, [self.unacked_index_key], self.channel.score, *tags)
 
     def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
         """Put back the tasks of workers that say so no more."""
@@ -183,7 +209,8 @@ class Fetched(NamedTuple):
 class Channel(redis.Channel):
     """Fetches tasks by a script, and waits for a sign that there are some.
 
-    Shares a broker with workers of plain Celery that have the same visibility timeout.
+    A worker tells in turns what is done, and fetches what there is room for. Shares a broker with
+    workers of plain Celery that have the same visibility timeout.
     """
 
     QoS = QoS
@@ -194,6 +221,12 @@ class Channel(redis.Channel):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._unrecorded: set[str] = set()
+        # Of what is done, and Redis does not know it yet.
+        self.acknowledged: deque[str] = deque()
+        # Tags of what is fetched, and not handed out yet.
+        self.fetched: dict[str, None] = {}
+        # Whether more than was fetched may wait.
+        self._has_more = False
         super().__init__(*args, **options)
         # Also for what is said after the channel is closed.
         self._commands = self._create_client()
@@ -218,14 +251,26 @@ class Channel(redis.Channel):
         """The key that tells one waiting worker to look into the queue."""
         return f"{queue}{self.sep}wake"
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether a worker consumes by this channel, and soon has its next turn."""
+        cycle = self.connection and self.connection.cycle
+        return bool(cycle and cycle.serves_worker and self._active_queues)
+
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
         (self._unrecorded.add if no_ack else self._unrecorded.discard)(queue)
         return super().basic_consume(queue, no_ack, *args, **options)
 
+    def basic_cancel(self, consumer_tag: str) -> Any:
+        cancelled = super().basic_cancel(consumer_tag)
+        if not (self._active_queues or self._closing):
+            self.tell()
+        return cancelled
+
     def basic_get(self, queue: str, no_ack: bool = False, **options: Any) -> Any:
         if no_ack or not self.ack_emulation:
             return super().basic_get(queue, no_ack, **options)
-        for fetched in self._fetch(self._lists([queue]), 1):
+        for fetched in self._fetch([queue], 1):
             try:
                 message = self.Message(self._payload(fetched), channel=self)
             except UnreadableMessage as error:
@@ -236,6 +281,8 @@ class Channel(redis.Channel):
         return None
 
     def close(self) -> None:
+        with suppress(RedisError):
+            self.tell()
         super().close()
         self._commands.connection_pool.disconnect()
 
@@ -276,19 +323,45 @@ class Channel(redis.Channel):
             raise Empty
         return True
 
+    def turn(self) -> bool:
+        """Tell Redis what is done, and fetch what there is room for. Whether something came."""
+        if self._has_more and not self._in_poll:
+            return self._receive_all()
+        self.tell()
+        return False
+
+    def tell(self) -> None:
+        """Tell Redis what is done."""
+        while self.acknowledged:
+            self._fetch([], 0)
+
     def _receive_all(self) -> bool:
-        room = self.qos.can_consume_max_estimate()
-        most = min(room or MOST_AT_ONCE, self.connection.cycle.most_at_once)
-        lists = self._lists(self._queue_cycle.consume(len(self.active_queues)))
-        received = False
-        for fetched in self._fetch(lists, most):
-            received = True
-            self._queue_cycle.rotate(fetched.queue)
-            try:
-                self.connection._deliver(self._payload(fetched), fetched.queue)
-            except UnreadableMessage as error:
-                self._bury(fetched, error)
-        return received
+        received = 0
+        while received < self.connection.cycle.most_at_once:
+            room = self.qos.can_consume_max_estimate()
+            most = self.connection.cycle.most_at_once - received
+            most = most if room is None else min(room, most)
+            if not most:
+                break
+            found = self._fetch(self._queue_cycle.consume(len(self.active_queues)), most)
+            self.fetched = {bytes_to_str(fetched.tag): None for fetched in found if fetched.tag}
+            for fetched in found:
+                self._hand_out(fetched)
+            received += len(found)
+            self._has_more = len(found) == most
+            if not self._has_more:
+                break
+        self.tell()
+        return received > 0
+
+    def _hand_out(self, fetched: Fetched) -> None:
+        self._queue_cycle.rotate(fetched.queue)
+        if fetched.tag:
+            self.fetched.pop(bytes_to_str(fetched.tag), None)
+        try:
+            self.connection._deliver(self._payload(fetched), fetched.queue)
+        except UnreadableMessage as error:
+            self._bury(fetched, error)
 
     def _prefixed(self, keys: Sequence[str]) -> list[str]:
         return [f"{self.global_keyprefix}{key}" for key in keys]
@@ -298,14 +371,23 @@ class Channel(redis.Channel):
         steps = self.priority_steps
         return [(queue, self._q_for_pri(queue, step)) for step in steps for queue in queues]
 
-    def _fetch(self, lists: Sequence[tuple[str, str]], most: int) -> Iterator[Fetched]:
+    def _fetch(self, queues: Sequence[str], most: int) -> list[Fetched]:
+        """Fetch messages, and tell of what is done in the same round trip."""
+        lists = self._lists(queues)
         keys = [self.unacked_key, self.unacked_index_key]
         for queue, key in lists:
             keys += [key, self.wake_up(queue)]
         recorded = [int(self.ack_emulation and queue not in self._unrecorded) for queue, _ in lists]
-        for position, raw, tag in self.run(FETCH, keys, most, self.score, *recorded):
-            queue, key = lists[position]
-            yield Fetched(queue, key, raw, tag)
+        done: list[str] = []
+        with suppress(IndexError):
+            while len(done) < MOST_TAGS_AT_ONCE:
+                done.append(self.acknowledged.popleft())
+        try:
+            found = self.run(TURN, keys, most, self.score, *recorded, *done)
+        except BaseException:
+            self.acknowledged.extend(done)
+            raise
+        return [Fetched(*lists[position], *message) for position, *message in found]
 
     def _payload(self, fetched: Fetched) -> Any:
         if fetched.tag is None:
@@ -337,25 +419,72 @@ class Poller(redis.MultiChannelPoller):
 
     # Who drains events by hand expects one at a time.
     most_at_once = 1
+    serves_worker = False
     _kept_at = 0.0
+    # Rung by the threads of a worker that has no event loop: what they have done is to be told.
+    _bell: tuple[socket.socket, socket.socket] | None = None
+    _is_rung = False
+
+    def serve(self, has_event_loop: bool) -> None:
+        """Take turns from now on, for a worker."""
+        self.most_at_once, self.serves_worker = MOST_AT_ONCE, True
+        if not has_event_loop:
+            self._bell = socket.socketpair()
+            for end in self._bell:
+                end.setblocking(False)
+            self.poller.register(self._bell[0], self.eventflags)
+
+    def ring(self) -> None:
+        bell = self._bell
+        if bell and not self._is_rung:
+            self._is_rung = True
+            with suppress(OSError):
+                bell[1].send(b"!")
+
+    def close(self) -> None:
+        super().close()
+        if self._bell:
+            self.poller.unregister(self._bell[0])
+            for end in self._bell:
+                end.close()
+            self._bell = None
 
     def maybe_restore_messages(self) -> None:
-        for channel in self._channels:
-            if channel.active_queues:
-                try:
-                    channel.qos.keep()
+        for channel in list(self._channels):
+            try:
+                channel.qos.keep()
+                if channel.active_queues:
                     channel.qos.restore_visible(num=channel.unacked_restore_limit)
-                except channel.connection_errors:
-                    logger.debug("will try again to keep what is taken", exc_info=True)
+            except channel.connection_errors:
+                logger.debug("will try again to keep what is taken", exc_info=True)
+
+    def on_poll_start(self) -> None:
+        self._take_turns()
+        super().on_poll_start()
 
     def get(self, callback: Any, timeout: float | None = None) -> Any:
         # Who comes here has no event loop, which would do both at the right time.
         if monotonic() - self._kept_at > min(channel.lease for channel in self._channels) / 4:
             self._kept_at = monotonic()
             self.maybe_restore_messages()
-        if not any(channel.qos.can_consume() for channel in self._channels):
-            timeout = min(timeout or LOOK_FOR_ROOM_EVERY, LOOK_FOR_ROOM_EVERY)
-        return super().get(callback, timeout)
+        has_come = self._take_turns()
+        try:
+            return super().get(callback, 0 if has_come else timeout)
+        except Empty:
+            if not has_come:
+                raise
+
+    def handle_event(self, fileno: int, event: int) -> Any:
+        if self._bell is None or fileno != self._bell[0].fileno():
+            return super().handle_event(fileno, event)
+        self._bell[0].recv(1)
+        self._is_rung = False
+        # Something happened: whoever waits here takes the next turn.
+        return True
+
+    def _take_turns(self) -> bool:
+        turns = [channel.turn() for channel in list(self._channels) if self.serves_worker]
+        return any(turns)
 
 
 class Transport(redis.Transport):
@@ -366,7 +495,3 @@ class Transport(redis.Transport):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.cycle = Poller()
-
-    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        self.cycle.most_at_once = MOST_AT_ONCE
-        super().register_with_event_loop(connection, loop)

@@ -1,15 +1,21 @@
 """How tasks are sent: in bounded time, and not for later than the broker can keep them."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import get_ident
 from typing import Any
 
 from celery import Celery
 from celery.app.amqp import AMQP
+from celery.exceptions import TaskPredicate
 from celery.utils import uuid
 from celery.utils.time import maybe_iso8601
 from kombu import Producer, pools
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]
 
 from . import telemetry
 from .broker import LONGEST_DELAY, SENDING_OPTIONS
@@ -19,6 +25,23 @@ from .settings import settings
 # dropped: a task rather holds its place while the broker is restarted.
 PATIENCE_OF_A_TASK = 30.0
 TRY_AGAIN_AFTER = 0.05
+
+
+@dataclass
+class Batch:
+    """What is sent together. Threads that a block starts, or leaves behind, do not belong to it."""
+
+    producer: Producer | None
+    thread: int = field(default_factory=get_ident)
+
+
+batch_begun: ContextVar[Batch | None] = ContextVar("batch_begun", default=None)
+
+
+def batching() -> Producer | None:
+    """What sends the tasks of the batch that this code belongs to, if there is one."""
+    batch = batch_begun.get()
+    return batch.producer if batch and batch.thread == get_ident() else None
 
 
 def prompt_connection(app: Celery) -> Any:
@@ -78,7 +101,8 @@ class Application(Celery):
         deadline = time.monotonic() + patience
         # The same in each attempt: one that came through unnoticed must not become a second task.
         options |= {"task_id": task_id or uuid(), "timeout": settings.publish_timeout}
-        with self.producer_or_acquire(producer) as chosen:
+        together = batching()
+        with self.producer_or_acquire(producer or together) as chosen:
             while True:
                 try:
                     with telemetry.publishing(name, options["task_id"]):
@@ -86,12 +110,43 @@ class Application(Celery):
                             name, args, kwargs, countdown, eta, producer=chosen, **options
                         )
                 except OperationalError:
+                    if chosen is together:
+                        # It holds tasks that a new connection would not have.
+                        raise
                     # The connection may have died long ago, and the broker be there.
                     chosen.connection.collect()
                     chosen.revive(chosen.connection)
                     if options.get("retry") is False or time.monotonic() >= deadline:
                         raise
                 time.sleep(TRY_AGAIN_AFTER)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Send the tasks of this block in few round trips, where the broker can.
+
+        An error in the block keeps back those which are not on their way yet. Raises
+        OperationalError when the broker does not take all in time: it may have some of them.
+        A block within another one is part of it.
+        """
+        if batching():
+            yield
+            return
+        with self.producer_or_acquire() as producer:
+            batch = Batch(producer if producer.supports_batch_publish else None)
+            token = batch_begun.set(batch)
+            try:
+                with producer.batch() as sent:
+                    try:
+                        yield
+                    except TaskPredicate:
+                        # A task that is tried again has sent itself, and then leaves the block.
+                        sent.flush()
+                        raise
+            except BatchPublishError as error:
+                raise OperationalError(f"{error.__cause__ or error}") from error
+            finally:
+                batch_begun.reset(token)
+                batch.producer = None
 
 
 def _bounded(countdown: float | None, eta: Any, is_retry: bool) -> tuple[float | None, Any]:
