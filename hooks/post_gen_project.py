@@ -185,6 +185,7 @@ ONLY_IF = {
     ],
     ("result_backend", ("none",)): ["tests/test_fire_and_forget.py"],
     ("worker_pool", ("prefork",)): [
+        f"{PACKAGE}/prefork_pool.py",
         "tests/test_autoscale.py",
         "tests/test_prefork_chaos.py",
         "tests/test_prefork_poison.py",

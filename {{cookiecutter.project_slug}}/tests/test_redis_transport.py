@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 PACKAGE = "{{ cookiecutter.__package_slug }}"
 QUEUE = Queue("parcels", Exchange("parcels"), routing_key="parcels")
 # What a client sends; the rest is part of a script.
-ASKING = ("eval", "bzpopmin", "multi")
+ASKING = ("evalsha", "bzpopmin", "multi")
 # Seconds.
 LEASE = 3.0
 
@@ -100,7 +100,7 @@ def test_what_a_worker_has_done_when_it_closes_is_told(url: str, server: "redis.
     with connected(url) as connection:
         for number in range(3):
             publish(connection, f"parcel {number}")
-        connection.transport.cycle.serve(has_event_loop=False)
+        connection.transport.cycle.serve(None)
         with connection.Consumer(QUEUE, callbacks=[finish], prefetch_count=2):
             while len(done) < 3:
                 connection.drain_events(timeout=TIMEOUT)

@@ -4,7 +4,7 @@ import pkgutil
 from pathlib import Path
 
 #{% if cookiecutter.__worker_pool == "prefork" and cookiecutter.__broker != "rabbitmq" %}
-from . import logs, stopping, telemetry
+from . import logs, prefork_pool, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "threads" and cookiecutter.__broker != "rabbitmq" %}
 from . import logs, telemetry
@@ -13,7 +13,7 @@ from . import logs, telemetry
 from . import gevent_pool, logs, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "prefork" and cookiecutter.__broker == "rabbitmq" %}
-from . import logs, rabbitmq, stopping, telemetry
+from . import logs, prefork_pool, rabbitmq, stopping, telemetry
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "threads" and cookiecutter.__broker == "rabbitmq" %}
 from . import logs, rabbitmq, telemetry
@@ -175,6 +175,9 @@ stopping.connect()
 #{% endif %}
 #{% if cookiecutter.__broker == "rabbitmq" %}
 rabbitmq.connect(app)
+#{% endif %}
+#{% if cookiecutter.__worker_pool == "prefork" %}
+prefork_pool.connect()
 #{% endif %}
 #{% if cookiecutter.__worker_pool == "gevent" %}
 gevent_pool.connect(app)

@@ -72,7 +72,7 @@ class Consumer(CeleryConsumer):
         connection.drain_events = drain_events
         #{% if cookiecutter.__broker == "redis" %}
         if isinstance(established.cycle, Poller):
-            established.cycle.serve(has_event_loop=self.hub is not None)
+            established.cycle.serve(self.hub)
         #{% endif %}
         return connection
 

@@ -11,6 +11,7 @@ from queue import Empty
 from time import monotonic
 from typing import Any, NamedTuple
 
+from kombu.asynchronous import Hub
 from kombu.log import get_logger
 from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
@@ -28,11 +29,12 @@ MOST_AT_ONCE = 100
 MOST_TAGS_AT_ONCE = 1000
 
 # With Kombu's own pop, what Redis has sent and the worker has not recorded yet dies with it.
+# Nothing leaves its list before it is recorded: a script that fails undoes nothing.
 # KEYS: taken tasks, their index, then pairs of a list and the wake-up of its queue.
-# ARGV: how many, score to add to the time, then for each list whether tasks of it are recorded,
-# then the tags of what is done.
+# ARGV: how many, score to add to the time, whether a wake-up was used, then for each list whether
+# tasks of it are recorded, then the tags of what is done.
 TURN = """#!lua flags=allow-oom
-local done = 3 + (#KEYS - 2) / 2
+local done = 4 + (#KEYS - 2) / 2
 if ARGV[done] then
   redis.call('HDEL', KEYS[1], unpack(ARGV, done))
   redis.call('ZREM', KEYS[2], unpack(ARGV, done))
@@ -43,29 +45,40 @@ if wanted == 0 then return found end
 local time = redis.call('TIME')
 local score = time[1] + time[2] / 1000000 + ARGV[2]
 for key = 3, #KEYS, 2 do
-  local list, recorded = KEYS[key], ARGV[(key + 3) / 2] == '1'
-  while #found < wanted do
-    local raw = redis.call('LINDEX', list, -1)
-    if not raw then break end
-    local tag = ''
+  local list, recorded = KEYS[key], ARGV[(key + 5) / 2] == '1'
+  local place = (key - 3) / 2
+  local raws = #found < wanted and redis.call('LRANGE', list, #found - wanted, -1) or {}
+  local taken, scores = {}, {}
+  local unreadable
+  for last = #raws, 1, -1 do
+    local raw, tag = raws[last], ''
     if recorded then
       local readable, message = pcall(cjson.decode, raw)
       local properties = readable and type(message) == 'table' and message.properties
       local delivery = type(properties) == 'table' and properties.delivery_info
       tag = type(delivery) == 'table' and properties.delivery_tag
       if type(tag) ~= 'string' then
-        found[#found + 1] = {(key - 3) / 2, raw, false}
-        redis.call('ZADD', KEYS[key + 1], 0, '')
+        unreadable = raw
         break
       end
       local source = cjson.encode(delivery.exchange) .. ',' .. cjson.encode(delivery.routing_key)
-      redis.call('HSET', KEYS[1], tag, '[' .. raw .. ',' .. source .. ']')
-      redis.call('ZADD', KEYS[2], score, tag)
+      taken[#taken + 1] = tag
+      taken[#taken + 1] = '[' .. raw .. ',' .. source .. ']'
+      scores[#scores + 1] = score
+      scores[#scores + 1] = tag
     end
-    redis.call('RPOP', list)
-    found[#found + 1] = {(key - 3) / 2, raw, tag}
+    found[#found + 1] = {place, raw, tag}
   end
-  if #found >= wanted and redis.call('EXISTS', list) == 1 then
+  if #taken > 0 then
+    redis.call('HSET', KEYS[1], unpack(taken))
+    redis.call('ZADD', KEYS[2], unpack(scores))
+  end
+  local leaving = recorded and #taken / 2 or #raws
+  if leaving > 0 then redis.call('RPOP', list, leaving) end
+  if unreadable then
+    found[#found + 1] = {place, unreadable, false}
+    redis.call('ZADD', KEYS[key + 1], 0, '')
+  elseif ARGV[3] == '1' and #found >= wanted and redis.call('EXISTS', list) == 1 then
     redis.call('ZADD', KEYS[key + 1], 0, '')
   end
 end
@@ -230,6 +243,10 @@ class Channel(redis.Channel):
         super().__init__(*args, **options)
         # Also for what is said after the channel is closed.
         self._commands = self._create_client()
+        self._scripts = {
+            script: self._commands.register_script(script)
+            for script in (TURN, GIVE_BACK, KEEP, FIND_LOST, BURY)
+        }
 
     @property
     def score(self) -> float:
@@ -244,8 +261,7 @@ class Channel(redis.Channel):
         yield client or self.__dict__.get("_commands") or self._create_client()
 
     def run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
-        with self.conn_or_acquire() as client:
-            return client.eval(script, len(keys), *self._prefixed(keys), *arguments)
+        return self._scripts[script](self._prefixed(keys), arguments)
 
     def wake_up(self, queue: str) -> str:
         """The key that tells one waiting worker to look into the queue."""
@@ -319,7 +335,7 @@ class Channel(redis.Channel):
             self._in_poll = None
             self._flush_brpop_reauth()
         # After a while without a sign, too: plain Celery gives none, and one may get lost.
-        if self._closing or not self._receive_all():
+        if self._closing or not self._receive_all(was_woken=True):
             raise Empty
         return True
 
@@ -335,7 +351,7 @@ class Channel(redis.Channel):
         while self.acknowledged:
             self._fetch([], 0)
 
-    def _receive_all(self) -> bool:
+    def _receive_all(self, was_woken: bool = False) -> bool:
         received = 0
         while received < self.connection.cycle.most_at_once:
             room = self.qos.can_consume_max_estimate()
@@ -343,7 +359,8 @@ class Channel(redis.Channel):
             most = most if room is None else min(room, most)
             if not most:
                 break
-            found = self._fetch(self._queue_cycle.consume(len(self.active_queues)), most)
+            queues = self._queue_cycle.consume(len(self.active_queues))
+            found = self._fetch(queues, most, was_woken)
             self.fetched = {bytes_to_str(fetched.tag): None for fetched in found if fetched.tag}
             for fetched in found:
                 self._hand_out(fetched)
@@ -371,8 +388,11 @@ class Channel(redis.Channel):
         steps = self.priority_steps
         return [(queue, self._q_for_pri(queue, step)) for step in steps for queue in queues]
 
-    def _fetch(self, queues: Sequence[str], most: int) -> list[Fetched]:
-        """Fetch messages, and tell of what is done in the same round trip."""
+    def _fetch(self, queues: Sequence[str], most: int, was_woken: bool = False) -> list[Fetched]:
+        """Fetch messages, and tell of what is done in the same round trip.
+
+        Who was woken must wake the next one where there is more: a wake-up is used only once.
+        """
         lists = self._lists(queues)
         keys = [self.unacked_key, self.unacked_index_key]
         for queue, key in lists:
@@ -383,7 +403,7 @@ class Channel(redis.Channel):
             while len(done) < MOST_TAGS_AT_ONCE:
                 done.append(self.acknowledged.popleft())
         try:
-            found = self.run(TURN, keys, most, self.score, *recorded, *done)
+            found = self.run(TURN, keys, most, self.score, int(was_woken), *recorded, *done)
         except BaseException:
             self.acknowledged.extend(done)
             raise
@@ -421,25 +441,36 @@ class Poller(redis.MultiChannelPoller):
     most_at_once = 1
     serves_worker = False
     _kept_at = 0.0
+    _hub: Hub | None = None
     # Rung by the threads of a worker that has no event loop: what they have done is to be told.
     _bell: tuple[socket.socket, socket.socket] | None = None
     _is_rung = False
 
-    def serve(self, has_event_loop: bool) -> None:
-        """Take turns from now on, for a worker."""
-        self.most_at_once, self.serves_worker = MOST_AT_ONCE, True
-        if not has_event_loop:
+    def serve(self, hub: Hub | None) -> None:
+        """Take turns from now on, for a worker with this event loop, or with none."""
+        self.most_at_once, self.serves_worker, self._hub = MOST_AT_ONCE, True, hub
+        if hub is None:
             self._bell = socket.socketpair()
             for end in self._bell:
                 end.setblocking(False)
             self.poller.register(self._bell[0], self.eventflags)
 
     def ring(self) -> None:
-        bell = self._bell
-        if bell and not self._is_rung:
-            self._is_rung = True
+        """Have a turn taken soon."""
+        if self._is_rung:
+            return
+        self._is_rung = True
+        if self._hub is not None:
+            # After all that is done now, and before the loop asks the pool what to send to its
+            # processes. What came later would stay here until something else ends the loop's wait.
+            self._hub.call_later(0, self._answer)
+        elif self._bell:
             with suppress(OSError):
-                bell[1].send(b"!")
+                self._bell[1].send(b"!")
+
+    def _answer(self) -> None:
+        self._is_rung = False
+        self._take_turns()
 
     def close(self) -> None:
         super().close()
@@ -457,10 +488,6 @@ class Poller(redis.MultiChannelPoller):
                     channel.qos.restore_visible(num=channel.unacked_restore_limit)
             except channel.connection_errors:
                 logger.debug("will try again to keep what is taken", exc_info=True)
-
-    def on_poll_start(self) -> None:
-        self._take_turns()
-        super().on_poll_start()
 
     def get(self, callback: Any, timeout: float | None = None) -> Any:
         # Who comes here has no event loop, which would do both at the right time.
