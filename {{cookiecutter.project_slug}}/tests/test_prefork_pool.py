@@ -1,5 +1,6 @@
 """The prefork pool: limits interrupt and kill a task, and what a process held runs again."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from celery.signals import worker_before_create_process
 from live_service import Service, running_service
+
+from {{ cookiecutter.__package_slug }} import prefork_pool
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 MOST_TASKS = 3
@@ -61,3 +65,16 @@ def test_a_task_whose_process_is_killed_runs_again(service: Service, tmp_path: P
     hanging.wait_for_run(2)
     hanging.end()
     assert service.value(hanging.result) is None
+
+
+def test_what_a_worker_has_loaded_is_set_aside_before_the_first_process_only() -> None:
+    prefork_pool.connect()
+    try:
+        worker_before_create_process.send(sender=None)
+        set_aside = gc.get_freeze_count()
+        came_later = [[number] for number in range(10_000)]
+        worker_before_create_process.send(sender=None)
+        assert 0 < gc.get_freeze_count() <= set_aside
+        assert len(came_later) == 10_000
+    finally:
+        gc.unfreeze()

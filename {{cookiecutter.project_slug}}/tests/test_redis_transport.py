@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 from kombu import Connection, Exchange, Queue
+from kombu.asynchronous import Hub
 from kombu.transport import redis as plain_transport
 from live_service import TIMEOUT, Service, kill, running_service, wait_until
 
@@ -107,6 +108,53 @@ def test_what_a_worker_has_done_when_it_closes_is_told(url: str, server: "redis.
 
     assert done == ["parcel 0", "parcel 1", "parcel 2"]
     assert server.hlen("unacked") == 0
+
+
+def test_who_is_woken_wakes_the_next_where_more_is_left(url: str, server: "redis.Redis") -> None:
+    with connected(url) as connection:
+        for number in range(2):
+            publish(connection, f"parcel {number}")
+        wake_up = connection.default_channel.wake_up("parcels")
+        with connection.Consumer(QUEUE, callbacks=[lambda body, message: message.ack()]):
+            connection.drain_events(timeout=TIMEOUT)
+            after_the_first = server.zcard(wake_up)
+            connection.drain_events(timeout=TIMEOUT)
+            after_the_last = server.zcard(wake_up)
+
+    assert (after_the_first, after_the_last) == (1, 0)
+
+
+@pytest.mark.usefixtures("server")
+def test_what_is_done_makes_room_before_the_loop_asks_the_pool_what_to_send(url: str) -> None:
+    got: list[str] = []
+    asked: list[int] = []
+    waits: list[tuple[int, int]] = []
+    hub: Any = Hub()
+    poll = hub.poller.poll
+
+    def take(body: str, message: Any) -> None:
+        got.append(body)
+        # As a worker does.
+        hub.call_soon(message.ack)
+
+    def wait(timeout: float) -> Any:
+        waits.append((asked[-1], len(got)))
+        return poll(timeout)
+
+    hub.poller.poll = wait
+    with connected(url) as connection:
+        for number in range(2):
+            publish(connection, f"parcel {number}")
+        connection.transport.cycle.serve(hub)
+        with connection.Consumer(QUEUE, callbacks=[take], prefetch_count=1):
+            connection.register_with_event_loop(hub)
+            hub.on_tick.add(lambda: asked.append(len(got)))
+            while len(got) < 2 and len(waits) < 2 * TIMEOUT:
+                hub.run_once()
+        hub.close()
+
+    assert waits[-1] == (2, 2)
+    assert (1, 1) not in waits
 
 
 def test_what_cannot_be_told_is_told_later(url: str, server: "redis.Redis") -> None:
