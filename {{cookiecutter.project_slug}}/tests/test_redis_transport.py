@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def test_what_a_worker_has_done_when_it_closes_is_told(url: str, server: "redis.
     with connected(url) as connection:
         for number in range(3):
             publish(connection, f"parcel {number}")
-        connection.transport.cycle.serve(None)
+        connection.transport.cycle.serve(None, deque())
         with connection.Consumer(QUEUE, callbacks=[finish], prefetch_count=2):
             while len(done) < 3:
                 connection.drain_events(timeout=TIMEOUT)
@@ -145,7 +146,7 @@ def test_what_is_done_makes_room_before_the_loop_asks_the_pool_what_to_send(url:
     with connected(url) as connection:
         for number in range(2):
             publish(connection, f"parcel {number}")
-        connection.transport.cycle.serve(hub)
+        connection.transport.cycle.serve(hub, deque())
         with connection.Consumer(QUEUE, callbacks=[take], prefetch_count=1):
             connection.register_with_event_loop(hub)
             hub.on_tick.add(lambda: asked.append(len(got)))
@@ -164,15 +165,39 @@ def test_what_cannot_be_told_is_told_later(url: str, server: "redis.Redis") -> N
         message = get(connection)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(channel, "run", _fail)
-            with pytest.raises(ConnectionError):
+            with pytest.raises(redis.ConnectionError):
                 message.ack()
         assert server.hlen("unacked") == 1
 
     assert (server.hlen("unacked"), server.llen("parcels")) == (0, 0)
 
 
+def test_what_one_connection_could_not_tell_is_told_by_the_next(
+    url: str, server: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: deque[str] = deque()
+
+    def finish(body: str, message: Any) -> None:
+        monkeypatch.setattr(message.channel, "run", _fail)
+        message.ack()
+
+    with connected(url) as broken:
+        publish(broken, "a parcel")
+        broken.transport.cycle.serve(None, done)
+        with (
+            pytest.raises(redis.ConnectionError),
+            broken.Consumer(QUEUE, callbacks=[finish]),
+        ):
+            broken.drain_events(timeout=TIMEOUT)
+    assert server.hlen("unacked") == 1
+
+    with connected(url) as other:
+        other.default_channel.connection.cycle.serve(None, done)
+    assert (server.hlen("unacked"), server.llen("parcels")) == (0, 0)
+
+
 def _fail(*_: Any) -> None:
-    raise ConnectionError("Redis is away")
+    raise redis.ConnectionError("Redis is away")
 
 
 def _score(connection: Any) -> float:

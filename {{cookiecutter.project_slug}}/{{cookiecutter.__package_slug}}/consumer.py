@@ -1,6 +1,9 @@
 """The part of a worker that talks to the broker, and tells that it does."""
 
 import traceback
+#{% if cookiecutter.__broker == "redis" %}
+from collections import deque
+#{% endif %}
 from collections.abc import Callable
 #{% if cookiecutter.__broker == "redis" %}
 from threading import Event, Thread
@@ -58,6 +61,8 @@ class Consumer(CeleryConsumer):
         self.timer.call_repeatedly(SIGN_EVERY, self._sign)
         #{% if cookiecutter.__broker == "redis" %}
         self._has_ended = Event()
+        # By whichever connection: what is done, and Redis does not know it yet.
+        self._acknowledged: deque[str] = deque()
         #{% endif %}
 
     def connect(self) -> Any:
@@ -72,7 +77,7 @@ class Consumer(CeleryConsumer):
         connection.drain_events = drain_events
         #{% if cookiecutter.__broker == "redis" %}
         if isinstance(established.cycle, Poller):
-            established.cycle.serve(self.hub)
+            established.cycle.serve(self.hub, self._acknowledged)
         #{% endif %}
         return connection
 

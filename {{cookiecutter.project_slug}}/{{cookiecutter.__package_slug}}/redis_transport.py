@@ -155,7 +155,7 @@ class QoS(redis.QoS):
     def _let_go(self, delivery_tag: str) -> None:
         virtual.QoS.ack(self, delivery_tag)
         if self.channel.takes_turns:
-            self.channel.connection.cycle.ring()
+            self.channel._poller.ring()
 
     def restore_unacked(self, client: Any = None) -> None:
         self._flush()
@@ -234,13 +234,12 @@ class Channel(redis.Channel):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._unrecorded: set[str] = set()
-        # Of what is done, and Redis does not know it yet.
-        self.acknowledged: deque[str] = deque()
         # Tags of what is fetched, and not handed out yet.
         self.fetched: dict[str, None] = {}
         # Whether more than was fetched may wait.
         self._has_more = False
         super().__init__(*args, **options)
+        self._poller: Poller = self.connection.cycle  # type: ignore[assignment]
         # Also for what is said after the channel is closed.
         self._commands = self._create_client()
         self._scripts = {
@@ -268,10 +267,14 @@ class Channel(redis.Channel):
         return f"{queue}{self.sep}wake"
 
     @property
+    def acknowledged(self) -> deque[str]:
+        """Tags of what is done, and Redis does not know it yet."""
+        return self._poller.acknowledged
+
+    @property
     def takes_turns(self) -> bool:
         """Whether a worker consumes by this channel, and soon has its next turn."""
-        cycle = self.connection and self.connection.cycle
-        return bool(cycle and cycle.serves_worker and self._active_queues)
+        return bool(self.connection and self._poller.serves_worker and self._active_queues)
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
         (self._unrecorded.add if no_ack else self._unrecorded.discard)(queue)
@@ -339,12 +342,9 @@ class Channel(redis.Channel):
             raise Empty
         return True
 
-    def turn(self) -> bool:
-        """Tell Redis what is done, and fetch what there is room for. Whether something came."""
-        if self._has_more and not self._in_poll:
-            return self._receive_all()
-        self.tell()
-        return False
+    def fetch_more(self) -> bool:
+        """Fetch what there is room for, if more may wait. Whether something came."""
+        return self._has_more and not self._in_poll and self._receive_all()
 
     def tell(self) -> None:
         """Tell Redis what is done."""
@@ -353,9 +353,9 @@ class Channel(redis.Channel):
 
     def _receive_all(self, was_woken: bool = False) -> bool:
         received = 0
-        while received < self.connection.cycle.most_at_once:
+        while received < self._poller.most_at_once:
             room = self.qos.can_consume_max_estimate()
-            most = self.connection.cycle.most_at_once - received
+            most = self._poller.most_at_once - received
             most = most if room is None else min(room, most)
             if not most:
                 break
@@ -446,9 +446,17 @@ class Poller(redis.MultiChannelPoller):
     _bell: tuple[socket.socket, socket.socket] | None = None
     _is_rung = False
 
-    def serve(self, hub: Hub | None) -> None:
-        """Take turns from now on, for a worker with this event loop, or with none."""
-        self.most_at_once, self.serves_worker, self._hub = MOST_AT_ONCE, True, hub
+    def __init__(self) -> None:
+        super().__init__()
+        self.acknowledged: deque[str] = deque()
+
+    def serve(self, hub: Hub | None, acknowledged: deque[str]) -> None:
+        """Take turns from now on, for a worker with this event loop, or with none.
+
+        Begins with what the worker could not tell by the connection that it had before.
+        """
+        self.most_at_once, self.serves_worker = MOST_AT_ONCE, True
+        self._hub, self.acknowledged = hub, acknowledged
         if hub is None:
             self._bell = socket.socketpair()
             for end in self._bell:
@@ -481,6 +489,11 @@ class Poller(redis.MultiChannelPoller):
             self._bell = None
 
     def maybe_restore_messages(self) -> None:
+        """Also called whenever somebody looks for a message, and none is there."""
+        now = monotonic()
+        if now - self._kept_at < min((each.lease for each in self._channels), default=0) / 8:
+            return
+        self._kept_at = now
         for channel in list(self._channels):
             try:
                 channel.qos.keep()
@@ -490,10 +503,8 @@ class Poller(redis.MultiChannelPoller):
                 logger.debug("will try again to keep what is taken", exc_info=True)
 
     def get(self, callback: Any, timeout: float | None = None) -> Any:
-        # Who comes here has no event loop, which would do both at the right time.
-        if monotonic() - self._kept_at > min(channel.lease for channel in self._channels) / 4:
-            self._kept_at = monotonic()
-            self.maybe_restore_messages()
+        # Who comes here has no event loop, which would do all this at the right time.
+        self.maybe_restore_messages()
         has_come = self._take_turns()
         try:
             return super().get(callback, 0 if has_come else timeout)
@@ -510,8 +521,14 @@ class Poller(redis.MultiChannelPoller):
         return True
 
     def _take_turns(self) -> bool:
-        turns = [channel.turn() for channel in list(self._channels) if self.serves_worker]
-        return any(turns)
+        if not self.serves_worker:
+            return False
+        channels = list(self._channels)
+        have_come = [channel.fetch_more() for channel in channels]
+        if self.acknowledged and channels:
+            # None has fetched, and told of it in the same go.
+            channels[0].tell()
+        return any(have_come)
 
 
 class Transport(redis.Transport):
