@@ -111,6 +111,21 @@ def test_what_a_worker_has_done_when_it_closes_is_told(url: str, server: "redis.
     assert server.hlen("unacked") == 0
 
 
+def test_a_batch_wakes_who_waits(url: str, server: "redis.Redis") -> None:
+    with connected(url) as connection, connection.Producer() as producer:
+        with producer.batch():
+            for number in range(2):
+                producer.publish(
+                    f"parcel {number}",
+                    exchange=QUEUE.exchange,
+                    routing_key="parcels",
+                    declare=[QUEUE],
+                )
+        wake_up = connection.default_channel.wake_up("parcels")
+
+    assert (server.llen("parcels"), server.zcard(wake_up)) == (2, 1)
+
+
 def test_who_is_woken_wakes_the_next_where_more_is_left(url: str, server: "redis.Redis") -> None:
     with connected(url) as connection:
         for number in range(2):

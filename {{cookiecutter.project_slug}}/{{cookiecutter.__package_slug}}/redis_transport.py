@@ -1,7 +1,7 @@
 """Redis as a broker that loses nothing: a task is recorded as taken before it leaves its queue."""
 
 # What Kombu's types leave out of its Redis transport.
-# mypy: disable-error-code="arg-type, attr-defined, union-attr"
+# mypy: disable-error-code="arg-type, attr-defined, misc, name-defined, union-attr"
 
 import socket
 from collections import deque
@@ -305,16 +305,23 @@ class Channel(redis.Channel):
         super().close()
         self._commands.connection_pool.disconnect()
 
+    def create_publish_batch(self, max_size: int) -> "PublishBatch":
+        return PublishBatch(self, max_size)
+
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         super()._put(queue, message, **options)
-        key = self.wake_up(queue)
         batch = options.get("_publish_batch")
-        if batch is not None:
-            batch.add("zadd", key, {"": 0})
-            return
-        self._commands.zadd(key, {"": 0})
+        if batch is None:
+            self.wake(self._commands, queue)
+        else:
+            batch.queues.add(queue)
+
+    def wake(self, client: Any, queue: str) -> None:
+        """Tell one waiting worker to look into the queue."""
+        key = self.wake_up(queue)
+        client.zadd(key, {"": 0})
         if queue in self._expires:
-            self._commands.pexpire(key, self._expires[queue])
+            client.pexpire(key, self._expires[queue])
 
     def _restore(self, message: Any, leftmost: bool = False) -> None:
         self.qos.restore_by_tag(message.delivery_tag, leftmost=leftmost, counted=False)
@@ -432,6 +439,21 @@ class Channel(redis.Channel):
                 together.lpush(DEAD_LETTERS, dumps(letter))
                 self.qos._remove_from_indices(bytes_to_str(fetched.tag), together)
                 together.execute()
+
+
+class PublishBatch(redis.PublishBatch):
+    """Kombu's own, after which one worker looks into each queue, and wakes the next."""
+
+    def __init__(self, channel: Channel, max_size: int) -> None:
+        super().__init__(channel, max_size)
+        # Never emptied: what was put into one may be sent only after a flush.
+        self.queues: set[str] = set()
+
+    def flush(self) -> None:
+        if self._buffered:
+            for queue in self.queues:
+                self.channel.wake(self.pipeline, queue)
+        super().flush()
 
 
 class Poller(redis.MultiChannelPoller):
