@@ -1,10 +1,13 @@
 """Redis as the broker: a list for each queue and priority, and no unverified certificate."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 import redis
+from celery import group
 from celery.exceptions import Retry
 from live_service import WORKER, Service, running_service, wait_until
 
@@ -70,6 +73,31 @@ def test_a_task_that_leaves_a_batch_to_be_tried_again_is_sent(
         with pytest.raises(Retry):
             _send_and_raise(service, Retry())
         assert service.waiting("default") == 1
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_blocks_and_groups_in_a_batch_are_part_of_it(service: Service, tmp_path: Path) -> None:
+    greet = service.sender.signature("hello.greet", ("Ada",))
+    with service.busy(tmp_path):
+        with service.batch():
+            with service.batch():
+                service.send("hello.greet", "Ada")
+            group(greet for _ in range(2)).apply_async()
+            assert service.waiting("default") == 0
+        assert service.waiting("default") == 3
+
+
+@pytest.mark.live
+@pytest.mark.timeout(240)
+def test_what_a_batch_starts_is_no_part_of_it(service: Service, tmp_path: Path) -> None:
+    with service.busy(tmp_path):
+        with service.batch(), ThreadPoolExecutor(1) as pool:
+            left_behind = copy_context()
+            pool.submit(left_behind.run, service.send, "hello.greet", "Ada").result()
+            assert service.waiting("default") == 1
+        left_behind.run(service.send, "hello.greet", "Ada")
+        assert service.waiting("default") == 2
 
 
 def _send_and_raise(service: Service, error: Exception) -> None:

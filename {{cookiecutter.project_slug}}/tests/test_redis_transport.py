@@ -208,7 +208,70 @@ def test_what_one_connection_could_not_tell_is_told_by_the_next(
 
     with connected(url) as other:
         other.default_channel.connection.cycle.serve(None, done)
-    assert (server.hlen("unacked"), server.llen("parcels")) == (0, 0)
+        with other.Consumer(QUEUE), pytest.raises(TimeoutError):
+            other.drain_events(timeout=0.1)
+        assert (server.hlen("unacked"), server.llen("parcels")) == (0, 0)
+
+
+@pytest.mark.usefixtures("server")
+def test_leases_are_kept_while_a_worker_fires_many_timers(url: str) -> None:
+    hub: Any = Hub()
+    with connected(url) as connection:
+        publish(connection, "a parcel")
+        message = get(connection)
+        taken_at = _score(connection)
+        connection.transport.cycle.serve(hub, deque())
+        connection.register_with_event_loop(hub)
+        for _ in range(1000):
+            hub.timer.call_at(time.time() - 3600, int)
+
+        def kept() -> bool:
+            # Fires ten timers.
+            hub.run_once()
+            return _score(connection) > taken_at
+
+        wait_until(kept, "the lease to be renewed")
+        assert len(hub.timer.queue) > 500
+        message.ack()
+        hub.close()
+
+
+@pytest.mark.usefixtures("server")
+def test_an_error_while_a_task_is_handed_out_ends_the_loop(url: str) -> None:
+    def fail(body: str, message: Any) -> None:
+        if body == "parcel 1":
+            raise LookupError("on purpose")
+        hub.call_soon(message.ack)
+
+    def run() -> None:
+        for _ in range(20):
+            hub.run_once()
+
+    hub: Any = Hub()
+    with connected(url) as connection:
+        for number in range(2):
+            publish(connection, f"parcel {number}")
+        connection.transport.cycle.serve(hub, deque())
+        with connection.Consumer(QUEUE, callbacks=[fail], prefetch_count=1):
+            connection.register_with_event_loop(hub)
+            with pytest.raises(LookupError):
+                run()
+        hub.close()
+
+
+@pytest.mark.usefixtures("server")
+def test_keys_with_a_prefix_are_found_again(url: str) -> None:
+    channel: Any
+    options = {"lease": LEASE, "global_keyprefix": "shop."}
+    with Connection(
+        url, transport=redis_transport.Transport, transport_options=options
+    ) as connection:
+        publish(connection, "a parcel")
+        get(connection).requeue()
+        get(connection).ack()
+        assert get(connection) is None
+        channel = connection.default_channel
+        assert channel.client.keys("*unacked*") == []
 
 
 def _fail(*_: Any) -> None:

@@ -3,9 +3,6 @@
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -62,28 +59,6 @@ def test_who_sends_a_batch_soon_learns_that_the_broker_is_away(
         waited = time.monotonic() - started
 
     assert waited < 2 * publish_timeout + 3
-
-
-def test_a_batch_within_a_batch_is_part_of_it() -> None:
-    with app.batch():
-        outer = sending.batching()
-        with suppress(LookupError):
-            _fail_in_a_batch()
-        assert sending.batching() is outer
-    assert sending.batching() is None
-
-
-def _fail_in_a_batch() -> None:
-    with app.batch():
-        raise LookupError("on purpose")
-
-
-def test_what_a_batch_starts_is_no_part_of_it() -> None:
-    with app.batch(), ThreadPoolExecutor(1) as pool:
-        left_behind = copy_context()
-        assert pool.submit(left_behind.run, sending.batching).result() is None
-
-    assert left_behind.run(sending.batching) is None
 
 
 def test_a_broker_that_comes_back_in_time_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:

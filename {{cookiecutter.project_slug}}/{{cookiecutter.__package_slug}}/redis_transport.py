@@ -197,10 +197,11 @@ class QoS(redis.QoS):
             self._remove_from_indices(tag).execute()
             return
         payload, exchange, routing_key = loads(bytes_to_str(taken))
-        headers = payload.setdefault("headers", {})
+        headers = payload["headers"] = payload.get("headers") or {}
         headers["redelivered"] = True
         if counted:
-            headers[DELIVERIES] = headers.get(DELIVERIES, 0) + 1
+            count = headers.get(DELIVERIES)
+            headers[DELIVERIES] = (count if isinstance(count, int) else 0) + 1
         payload["properties"]["delivery_info"]["redelivered"] = True
         keys = [self.unacked_key, self.unacked_index_key]
         for queue in channel._lookup(exchange, routing_key):
@@ -260,7 +261,8 @@ class Channel(redis.Channel):
         yield client or self.__dict__.get("_commands") or self._create_client()
 
     def run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
-        return self._scripts[script](self._prefixed(keys), arguments)
+        # Kombu's client sees to the prefix of the first key, and of no other.
+        return self._scripts[script]([keys[0], *self._prefixed(keys[1:])], arguments)
 
     def wake_up(self, queue: str) -> str:
         """The key that tells one waiting worker to look into the queue."""
@@ -487,20 +489,26 @@ class Poller(redis.MultiChannelPoller):
 
     def ring(self) -> None:
         """Have a turn taken soon."""
+        hub, bell = self._hub, self._bell
         if self._is_rung:
             return
         self._is_rung = True
-        if self._hub is not None:
+        if hub is not None:
             # After all that is done now, and before the loop asks the pool what to send to its
             # processes. What came later would stay here until something else ends the loop's wait.
-            self._hub.call_later(0, self._answer)
-        elif self._bell:
+            hub.call_later(0, self._answer, hub)
+        elif bell is not None:
             with suppress(OSError):
-                self._bell[1].send(b"!")
+                bell[1].send(b"!")
 
-    def _answer(self) -> None:
+    def _answer(self, hub: Hub) -> None:
         self._is_rung = False
-        self._take_turns()
+        try:
+            self._take_turns()
+        except Exception as error:
+            # A timer's error is forgotten, and with it a task that could not be handed out. This
+            # way it ends what an error ends elsewhere, and all tasks go back.
+            hub.call_soon(_raise, error)
 
     def close(self) -> None:
         super().close()
@@ -510,10 +518,25 @@ class Poller(redis.MultiChannelPoller):
                 end.close()
             self._bell = None
 
+    @property
+    def fds(self) -> dict[int, Any]:
+        """Of what is waited for: with none Kombu would sleep, and hear no bell."""
+        found: dict[int, Any] = super().fds
+        return {**found, self._bell[0].fileno(): None} if self._bell else found
+
+    @property
+    def _lease(self) -> float:
+        return min((channel.lease for channel in list(self._channels)), default=Channel.lease)
+
+    def on_poll_start(self) -> None:
+        super().on_poll_start()
+        # The loop's timers come too late when many delayed tasks are due.
+        self.maybe_restore_messages()
+
     def maybe_restore_messages(self) -> None:
-        """Also called whenever somebody looks for a message, and none is there."""
+        """Does so now and then only, however often it is called."""
         now = monotonic()
-        if now - self._kept_at < min((each.lease for each in self._channels), default=0) / 8:
+        if now - self._kept_at < self._lease / 8:
             return
         self._kept_at = now
         for channel in list(self._channels):
@@ -525,11 +548,11 @@ class Poller(redis.MultiChannelPoller):
                 logger.debug("will try again to keep what is taken", exc_info=True)
 
     def get(self, callback: Any, timeout: float | None = None) -> Any:
-        # Who comes here has no event loop, which would do all this at the right time.
-        self.maybe_restore_messages()
+        # Who comes here has no event loop, whose timers would end the waiting.
+        longest = self._lease / 4
         has_come = self._take_turns()
         try:
-            return super().get(callback, 0 if has_come else timeout)
+            return super().get(callback, 0 if has_come else min(timeout or longest, longest))
         except Empty:
             if not has_come:
                 raise
@@ -551,6 +574,10 @@ class Poller(redis.MultiChannelPoller):
             # None has fetched, and told of it in the same go.
             channels[0].tell()
         return any(have_come)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class Transport(redis.Transport):

@@ -102,7 +102,7 @@ class Application(Celery):
         # The same in each attempt: one that came through unnoticed must not become a second task.
         options |= {"task_id": task_id or uuid(), "timeout": settings.publish_timeout}
         together = batching()
-        with self.producer_or_acquire(producer or together) as chosen:
+        with self.producer_or_acquire(producer) as chosen:
             while True:
                 try:
                     with telemetry.publishing(name, options["task_id"]):
@@ -120,6 +120,10 @@ class Application(Celery):
                         raise
                 time.sleep(TRY_AGAIN_AFTER)
 
+    def producer_or_acquire(self, producer: Any = None) -> Any:
+        """Joins the batch: who asked for another producer might wait for that of his own batch."""
+        return super().producer_or_acquire(producer or batching())
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Send the tasks of this block in few round trips, where the broker can.
@@ -128,11 +132,13 @@ class Application(Celery):
         OperationalError when the broker does not take all in time: it may have some of them.
         A block within another one is part of it.
         """
-        if batching():
+        with self.producer_or_acquire() as producer:
+            can_batch = producer.supports_batch_publish
+        if batching() or not can_batch:
             yield
             return
         with self.producer_or_acquire() as producer:
-            batch = Batch(producer if producer.supports_batch_publish else None)
+            batch = Batch(producer)
             token = batch_begun.set(batch)
             try:
                 with producer.batch() as sent:
