@@ -14,6 +14,7 @@ COLUMNS = {
     "cpu": "CPU of the worker, µs a job",
     "redis_cpu": "CPU of Redis, µs a job",
     "commands": "Redis commands a job",
+    "requests": "Requests to Redis a job",
 }
 GUARANTEE = "Jobs of a worker that is killed"
 

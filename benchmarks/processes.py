@@ -27,17 +27,19 @@ class Look:
     jobs: int
     cpu: float
     commands: int
+    requests: int
     redis_cpu: float
 
 
 def between(before: Look, after: Look) -> dict[str, float]:
-    """For each job: microseconds, and commands to Redis. And how many jobs a second."""
+    """For each job: microseconds, and what Redis was asked. And how many jobs a second."""
     jobs = after.jobs - before.jobs
     return {
         "rate": jobs / (after.at - before.at),
         "cpu": (after.cpu - before.cpu) / jobs * 1e6,
         "redis_cpu": (after.redis_cpu - before.redis_cpu) / jobs * 1e6,
         "commands": (after.commands - before.commands) / jobs,
+        "requests": (after.requests - before.requests) / jobs,
     }
 
 
@@ -68,7 +70,8 @@ class Worker:
 
     def look(self) -> Look:
         jobs, now = self.jobs(), time.monotonic()
-        return Look(now, jobs, self.cpu(), self._redis.commands(), cpu_of(self._redis.pid))
+        asked = self._redis.commands(), self._redis.requests()
+        return Look(now, jobs, self.cpu(), *asked, cpu_of(self._redis.pid))
 
     def output(self) -> str:
         return self._log.read_text(errors="replace")[-3000:]

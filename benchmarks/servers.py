@@ -43,6 +43,10 @@ class Redis:
     def commands(self) -> int:
         return int(self.client.info("stats")["total_commands_processed"])
 
+    def requests(self) -> int:
+        """What a client has sent together counts once."""
+        return int(self.client.info("stats")["total_reads_processed"])
+
     def memory(self) -> float:
         """Megabytes."""
         return int(self.client.info("memory")["used_memory"]) / 1e6
