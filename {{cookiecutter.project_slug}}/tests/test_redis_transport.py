@@ -3,7 +3,9 @@
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,20 @@ def publish(connection: Any, body: str) -> None:
 
 def get(connection: Any) -> Any:
     return QUEUE(connection.default_channel).get()
+
+
+@contextmanager
+def looping(url: str, take: Callable[[str, Any], None]) -> Iterator[Any]:
+    """The event loop of a worker that has one of two messages in hand at a time."""
+    hub: Any = Hub()
+    with connected(url) as connection:
+        for number in range(2):
+            publish(connection, f"parcel {number}")
+        connection.transport.cycle.serve(hub, deque())
+        with connection.Consumer(QUEUE, callbacks=[take], prefetch_count=1):
+            connection.register_with_event_loop(hub)
+            yield hub
+        hub.close()
 
 
 @pytest.mark.usefixtures("server")
@@ -111,6 +127,49 @@ def test_what_a_worker_has_done_when_it_closes_is_told(url: str, server: "redis.
     assert server.hlen("unacked") == 0
 
 
+@pytest.mark.parametrize("headers", [None, {"x-delivery-count": "often"}], ids=repr)
+def test_odd_headers_keep_no_message_from_coming_back(
+    url: str, server: "redis.Redis", headers: Any
+) -> None:
+    with connected(url) as connection:
+        publish(connection, "a parcel")
+        raw: Any = server.rpop("parcels")
+        message = json.loads(raw)
+        server.lpush("parcels", json.dumps(message | {"headers": headers}))
+        (fetched,) = connection.default_channel._fetch(["parcels"], 1)
+        connection.default_channel.qos.restore_by_tag(fetched.tag.decode())
+
+        assert get(connection).headers["x-delivery-count"] == 1
+
+
+def test_a_full_consumer_that_drains_by_hand_keeps_what_it_has(
+    url: str, server: "redis.Redis"
+) -> None:
+    held: list[Any] = []
+
+    def hold(body: str, message: Any) -> None:
+        held.append(message)
+
+    def taken_at() -> float:
+        found: Any = server.zrange("unacked_index", 0, -1, withscores=True)
+        return float(found[0][1])
+
+    with connected(url) as connection, connected(url) as other, ThreadPoolExecutor() as threads:
+        publish(other, "a parcel")
+        with connection.Consumer(QUEUE, callbacks=[hold], prefetch_count=1):
+            connection.drain_events(timeout=TIMEOUT)
+            before = taken_at()
+            draining = threads.submit(connection.drain_events)
+            try:
+                wait_until(lambda: taken_at() > before, "the lease to be renewed")
+            finally:
+                held[0].ack()
+                publish(other, "another parcel")
+                draining.result(TIMEOUT)
+
+    assert len(held) == 2
+
+
 def test_a_batch_wakes_who_waits(url: str, server: "redis.Redis") -> None:
     with connected(url) as connection, connection.Producer() as producer:
         with producer.batch():
@@ -145,8 +204,6 @@ def test_what_is_done_makes_room_before_the_loop_asks_the_pool_what_to_send(url:
     got: list[str] = []
     asked: list[int] = []
     waits: list[tuple[int, int]] = []
-    hub: Any = Hub()
-    poll = hub.poller.poll
 
     def take(body: str, message: Any) -> None:
         got.append(body)
@@ -157,17 +214,11 @@ def test_what_is_done_makes_room_before_the_loop_asks_the_pool_what_to_send(url:
         waits.append((asked[-1], len(got)))
         return poll(timeout)
 
-    hub.poller.poll = wait
-    with connected(url) as connection:
-        for number in range(2):
-            publish(connection, f"parcel {number}")
-        connection.transport.cycle.serve(hub, deque())
-        with connection.Consumer(QUEUE, callbacks=[take], prefetch_count=1):
-            connection.register_with_event_loop(hub)
-            hub.on_tick.add(lambda: asked.append(len(got)))
-            while len(got) < 2 and len(waits) < 2 * TIMEOUT:
-                hub.run_once()
-        hub.close()
+    with looping(url, take) as hub:
+        poll, hub.poller.poll = hub.poller.poll, wait
+        hub.on_tick.add(lambda: asked.append(len(got)))
+        while len(got) < 2 and len(waits) < 2 * TIMEOUT:
+            hub.run_once()
 
     assert waits[-1] == (2, 2)
     assert (1, 1) not in waits
@@ -247,16 +298,8 @@ def test_an_error_while_a_task_is_handed_out_ends_the_loop(url: str) -> None:
         for _ in range(20):
             hub.run_once()
 
-    hub: Any = Hub()
-    with connected(url) as connection:
-        for number in range(2):
-            publish(connection, f"parcel {number}")
-        connection.transport.cycle.serve(hub, deque())
-        with connection.Consumer(QUEUE, callbacks=[fail], prefetch_count=1):
-            connection.register_with_event_loop(hub)
-            with pytest.raises(LookupError):
-                run()
-        hub.close()
+    with looping(url, fail) as hub, pytest.raises(LookupError):
+        run()
 
 
 @pytest.mark.usefixtures("server")

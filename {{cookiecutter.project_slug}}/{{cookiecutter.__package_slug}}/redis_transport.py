@@ -466,7 +466,7 @@ class Poller(redis.MultiChannelPoller):
     serves_worker = False
     _kept_at = 0.0
     _hub: Hub | None = None
-    # Rung by the threads of a worker that has no event loop: what they have done is to be told.
+    # Rung where a worker has no event loop, to end its wait: what is done is to be told.
     _bell: tuple[socket.socket, socket.socket] | None = None
     _is_rung = False
 
