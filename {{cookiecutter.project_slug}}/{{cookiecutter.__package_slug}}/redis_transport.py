@@ -5,7 +5,7 @@
 
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty
 from time import monotonic
@@ -25,27 +25,31 @@ logger = get_logger(__name__)
 
 # Tasks fetched at once by a worker that sets no limit.
 MOST_AT_ONCE = 100
+# Seconds of work that a worker fetches beyond what it has room for, at the pace it has had.
+READ_AHEAD = 0.02
+# Seconds after which others may have what it could not begin after all.
+GIVE_BACK_AFTER = 0.1
 # Tags that are told of at once: Lua takes no more than some thousand arguments.
 MOST_TAGS_AT_ONCE = 1000
 
 # With Kombu's own pop, what Redis has sent and the worker has not recorded yet dies with it.
 # Nothing leaves its list before it is recorded: a script that fails undoes nothing.
 # KEYS: taken tasks, their index, then pairs of a list and the wake-up of its queue.
-# ARGV: how many, score to add to the time, whether a wake-up was used, then for each list whether
-# tasks of it are recorded, then the tags of what is done.
+# ARGV: how many, for how many of them there is room, score to add to the time, whether a wake-up
+# was used, then for each list whether tasks of it are recorded, then the tags of what is done.
 TURN = """#!lua flags=allow-oom
-local done = 4 + (#KEYS - 2) / 2
+local done = 5 + (#KEYS - 2) / 2
 if ARGV[done] then
   redis.call('HDEL', KEYS[1], unpack(ARGV, done))
   redis.call('ZREM', KEYS[2], unpack(ARGV, done))
 end
-local wanted = tonumber(ARGV[1])
+local wanted, room = tonumber(ARGV[1]), tonumber(ARGV[2])
 local found = {}
 if wanted == 0 then return found end
 local time = redis.call('TIME')
-local score = time[1] + time[2] / 1000000 + ARGV[2]
+local score = time[1] + time[2] / 1000000 + ARGV[3]
 for key = 3, #KEYS, 2 do
-  local list, recorded = KEYS[key], ARGV[(key + 5) / 2] == '1'
+  local list, recorded = KEYS[key], ARGV[(key + 7) / 2] == '1'
   local place = (key - 3) / 2
   local raws = #found < wanted and redis.call('LRANGE', list, #found - wanted, -1) or {}
   local taken, scores = {}, {}
@@ -59,6 +63,11 @@ for key = 3, #KEYS, 2 do
       tag = type(delivery) == 'table' and properties.delivery_tag
       if type(tag) ~= 'string' then
         unreadable = raw
+        break
+      end
+      if #found >= room and delivery.redelivered then
+        -- Whoever had it may have died of it. What is fetched with it would count as its victim.
+        wanted = #found
         break
       end
       local source = cjson.encode(delivery.exchange) .. ',' .. cjson.encode(delivery.routing_key)
@@ -78,7 +87,7 @@ for key = 3, #KEYS, 2 do
   if unreadable then
     found[#found + 1] = {place, unreadable, false}
     redis.call('ZADD', KEYS[key + 1], 0, '')
-  elseif ARGV[3] == '1' and #found >= wanted and redis.call('EXISTS', list) == 1 then
+  elseif ARGV[4] == '1' and #found >= room and redis.call('EXISTS', list) == 1 then
     redis.call('ZADD', KEYS[key + 1], 0, '')
   end
 end
@@ -165,7 +174,8 @@ class QoS(redis.QoS):
         self._delivered.clear()
 
     def _in_hand(self) -> list[str]:
-        return list(self._delivered) + list(self.channel.fetched)
+        fetched = [fetched.tag for fetched in list(self.channel.fetched) if fetched.tag]
+        return list(self._delivered) + [bytes_to_str(tag) for tag in fetched]
 
     def keep(self) -> None:
         """Say that this worker lives."""
@@ -235,10 +245,11 @@ class Channel(redis.Channel):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._unrecorded: set[str] = set()
-        # Tags of what is fetched, and not handed out yet.
-        self.fetched: dict[str, None] = {}
+        # What is not handed out yet.
+        self.fetched: deque[Fetched] = deque()
         # Whether more than was fetched may wait.
         self._has_more = False
+        self._fetched_at = 0.0
         super().__init__(*args, **options)
         self._poller: Poller = self.connection.cycle  # type: ignore[assignment]
         # Also for what is said after the channel is closed.
@@ -284,8 +295,10 @@ class Channel(redis.Channel):
 
     def basic_cancel(self, consumer_tag: str) -> Any:
         cancelled = super().basic_cancel(consumer_tag)
-        if not (self._active_queues or self._closing):
-            self.tell()
+        if not self._closing:
+            self.give_back()
+            if not self._active_queues:
+                self.tell()
         return cancelled
 
     def basic_get(self, queue: str, no_ack: bool = False, **options: Any) -> Any:
@@ -304,6 +317,7 @@ class Channel(redis.Channel):
     def close(self) -> None:
         with suppress(RedisError):
             self.tell()
+            self.give_back()
         super().close()
         self._commands.connection_pool.disconnect()
 
@@ -331,6 +345,10 @@ class Channel(redis.Channel):
     def _brpop_start(self, timeout: float | None = None) -> None:
         if not self.active_queues:
             return
+        if self.takes_turns and (self.fetched or self._has_more):
+            # No sign would come of what is known.
+            self._poller.ring()
+            return
         connection = self.client.connection
         self._in_poll = connection
         self._brpop_sent_at = monotonic()
@@ -353,12 +371,26 @@ class Channel(redis.Channel):
 
     def fetch_more(self) -> bool:
         """Fetch what there is room for, if more may wait. Whether something came."""
-        return self._has_more and not self._in_poll and self._receive_all()
+        return bool(self.fetched or self._has_more) and not self._in_poll and self._receive_all()
 
     def tell(self) -> None:
         """Tell Redis what is done."""
         while self.acknowledged:
             self._fetch([], 0)
+
+    @property
+    def tells_later(self) -> bool:
+        """Whether what is done is told with what is fetched next, or soon after."""
+        return self._poller.settles_soon and bool(self.fetched or self._has_more)
+
+    def give_back(self) -> None:
+        """Let others have what this worker has no room for."""
+        while self.fetched:
+            # The last one first: each becomes the next of its queue.
+            tag = self.fetched[-1].tag
+            if tag:
+                self.qos.restore_by_tag(bytes_to_str(tag), counted=False)
+            self.fetched.pop()
 
     def _receive_all(self, was_woken: bool = False) -> bool:
         received = 0
@@ -368,22 +400,36 @@ class Channel(redis.Channel):
             most = most if room is None else min(room, most)
             if not most:
                 break
-            queues = self._queue_cycle.consume(len(self.active_queues))
-            found = self._fetch(queues, most, was_woken)
-            self.fetched = {bytes_to_str(fetched.tag): None for fetched in found if fetched.tag}
-            for fetched in found:
-                self._hand_out(fetched)
-            received += len(found)
-            self._has_more = len(found) == most
-            if not self._has_more:
+            if not self.fetched:
+                self._fetch_ahead(most, was_woken)
+            for _ in range(min(most, len(self.fetched))):
+                self._hand_out(self.fetched.popleft())
+                received += 1
+            if not (self.fetched or self._has_more):
                 break
-        self.tell()
+        if not self.tells_later:
+            self.tell()
         return received > 0
+
+    def _fetch_ahead(self, room: int, was_woken: bool) -> None:
+        """Fetch what there is room for, and what a worker that is this fast begins soon after.
+
+        The next tasks of short ones then cost no round trip each.
+        """
+        now = monotonic()
+        pace = len(self.acknowledged) / max(now - self._fetched_at, 0.001)
+        self._fetched_at = now
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        can_give_back = self._poller.reads_ahead and self._unrecorded.isdisjoint(queues)
+        ahead = int(pace * READ_AHEAD) if can_give_back else 0
+        most = min(room + ahead, max(room, MOST_AT_ONCE))
+        self.fetched.extend(self._fetch(queues, most, room, was_woken))
+        self._has_more = len(self.fetched) >= room
+        if len(self.fetched) > room:
+            self._poller.settle_later()
 
     def _hand_out(self, fetched: Fetched) -> None:
         self._queue_cycle.rotate(fetched.queue)
-        if fetched.tag:
-            self.fetched.pop(bytes_to_str(fetched.tag), None)
         try:
             self.connection._deliver(self._payload(fetched), fetched.queue)
         except UnreadableMessage as error:
@@ -397,8 +443,12 @@ class Channel(redis.Channel):
         steps = self.priority_steps
         return [(queue, self._q_for_pri(queue, step)) for step in steps for queue in queues]
 
-    def _fetch(self, queues: Sequence[str], most: int, was_woken: bool = False) -> list[Fetched]:
+    def _fetch(
+        self, queues: Sequence[str], most: int, room: int | None = None, was_woken: bool = False
+    ) -> list[Fetched]:
         """Fetch messages, and tell of what is done in the same round trip.
+
+        None is fetched beyond the room that has been delivered before.
 
         Who was woken must wake the next one where there is more: a wake-up is used only once.
         """
@@ -412,7 +462,9 @@ class Channel(redis.Channel):
             while len(done) < MOST_TAGS_AT_ONCE:
                 done.append(self.acknowledged.popleft())
         try:
-            found = self.run(TURN, keys, most, self.score, int(was_woken), *recorded, *done)
+            room = most if room is None else room
+            arguments = (most, room, self.score, int(was_woken), *recorded, *done)
+            found = self.run(TURN, keys, *arguments)
         except BaseException:
             self.acknowledged.extend(done)
             raise
@@ -469,6 +521,7 @@ class Poller(redis.MultiChannelPoller):
     # Rung where a worker has no event loop, to end its wait: what is done is to be told.
     _bell: tuple[socket.socket, socket.socket] | None = None
     _is_rung = False
+    _settling: Any = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -496,19 +549,45 @@ class Poller(redis.MultiChannelPoller):
         if hub is not None:
             # After all that is done now, and before the loop asks the pool what to send to its
             # processes. What came later would stay here until something else ends the loop's wait.
-            hub.call_later(0, self._answer, hub)
+            hub.call_later(0, self._in_loop, self._answer)
         elif bell is not None:
             with suppress(OSError):
                 bell[1].send(b"!")
 
-    def _answer(self, hub: Hub) -> None:
+    def _answer(self) -> None:
         self._is_rung = False
+        self._take_turns()
+
+    @property
+    def reads_ahead(self) -> bool:
+        # Without an event loop nothing would give back what is not begun.
+        return self.serves_worker and self._hub is not None
+
+    def settle_later(self) -> None:
+        """Have what is fetched ahead given back, unless it is begun soon."""
+        if self._settling is not None:
+            self._settling.cancel()
+        self._settling = self._hub.call_later(GIVE_BACK_AFTER, self._in_loop, self._settle)
+
+    @property
+    def settles_soon(self) -> bool:
+        return self._settling is not None
+
+    def _settle(self) -> None:
+        self._settling = None
+        channels = list(self._channels)
+        for channel in channels:
+            channel.give_back()
+        if channels:
+            channels[0].tell()
+
+    def _in_loop(self, act: Callable[[], None]) -> None:
         try:
-            self._take_turns()
+            act()
         except Exception as error:
             # A timer's error is forgotten, and with it a task that could not be handed out. This
             # way it ends what an error ends elsewhere, and all tasks go back.
-            hub.call_soon(_raise, error)
+            self._hub.call_soon(_raise, error)
 
     def close(self) -> None:
         super().close()
@@ -570,8 +649,8 @@ class Poller(redis.MultiChannelPoller):
             return False
         channels = list(self._channels)
         have_come = [channel.fetch_more() for channel in channels]
-        if self.acknowledged and channels:
-            # None has fetched, and told of it in the same go.
+        if channels and not any(channel.tells_later for channel in channels):
+            # None has fetched and told of it in the same go, or soon will.
             channels[0].tell()
         return any(have_come)
 
