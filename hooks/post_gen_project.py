@@ -197,7 +197,11 @@ ONLY_IF = {
         "tests/test_one_process_pool.py",
     ],
     ("worker_pool", ("prefork", "processes")): [f"{PACKAGE}/metric_files.py"],
-    ("worker_pool", ("threads",)): [f"{PACKAGE}/thread_pool.py"],
+    ("worker_pool", ("threads",)): [
+        f"{PACKAGE}/log_writer.py",
+        f"{PACKAGE}/thread_pool.py",
+        "tests/test_log_writer.py",
+    ],
     ("worker_pool", ("prefork", "gevent")): [f"{PACKAGE}/stopping.py"],
     ("worker_pool", ("gevent",)): [
         f"{PACKAGE}/gevent_pool.py",

@@ -9,6 +9,7 @@ from weakref import WeakSet
 from celery.concurrency import thread
 from celery.signals import worker_shutdown
 
+from . import log_writer
 from .settings import settings
 
 
@@ -20,6 +21,10 @@ class TaskPool(thread.TaskPool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._futures: WeakSet[Future[Any]] = WeakSet()
+
+    def on_start(self) -> None:
+        super().on_start()
+        log_writer.take_over()
 
     def on_apply(self, *args: Any, **options: Any) -> Any:
         applied = super().on_apply(*args, **options)
