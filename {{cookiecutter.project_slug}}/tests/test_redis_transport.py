@@ -577,6 +577,34 @@ def test_a_worker_with_many_short_tasks_asks_redis_once_for_several(
     assert sum(asked.values()) < 50, asked
 
 
+def test_a_worker_asks_others_what_was_revoked_and_waits_for_none_where_none_is(
+    service: Service, tmp_path: Path
+) -> None:
+    broker: Any = redis.Redis.from_url(service.environment["CELERY_BROKER_URL"])
+    with broker, broker.pubsub() as listening:
+        listening.subscribe("/0.celery.pidbox")
+        with service.worker(), service.busy(tmp_path):
+            revoked = service.send("probe.write", str(tmp_path / "lines"), "revoked")
+            service.ask("control", "revoke", revoked.id)
+            with service.worker(name="other@localhost"):
+                wait_until(lambda: not service.waiting("default"), "the other worker to take it")
+                service.value(service.send("hello.greet", "Ada"))
+        asked = _methods(listening)
+
+    assert asked.count("hello") == 1, asked
+    assert not (tmp_path / "lines").exists()
+
+
+def _methods(listening: Any) -> list[str]:
+    """What was asked of all workers."""
+    found = []
+    while message := listening.get_message(timeout=1):
+        if message["type"] == "message":
+            asked: Any = json.loads(b64decode(json.loads(message["data"])["body"]))
+            found.append(asked["method"])
+    return found
+
+
 def test_delayed_tasks_do_not_wait_for_each_other(tmp_path: Path) -> None:
     with running_service(tmp_path) as service, service.worker() as worker:
         with service.batch():

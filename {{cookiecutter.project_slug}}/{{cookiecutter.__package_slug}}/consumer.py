@@ -6,6 +6,7 @@ from collections import deque
 #{% endif %}
 from collections.abc import Callable
 #{% if cookiecutter.__broker == "redis" %}
+from functools import partial
 from threading import Event, Thread
 #{% endif %}
 from typing import Any
@@ -14,12 +15,15 @@ import structlog
 from celery.exceptions import NotRegistered
 from celery.utils.imports import symbol_by_name
 from celery.worker.consumer import Consumer as CeleryConsumer
+#{% if cookiecutter.__broker == "redis" %}
+from celery.worker.consumer.mingle import Mingle
+#{% endif %}
 from kombu import Message
 from pydantic import BaseModel, TypeAdapter
 
 from . import dead_letters, health, logs
 #{% if cookiecutter.__broker == "redis" %}
-from .redis_transport import Poller
+from .redis_transport import Channel, Poller
 #{% endif %}
 from .request import answering
 from .settings import settings
@@ -54,6 +58,7 @@ class Consumer(CeleryConsumer):
     event_dispatcher: Any
     hub: Any
     qos: Any
+    steps: list[Any]
     strategies: dict[str, Any]
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -63,6 +68,9 @@ class Consumer(CeleryConsumer):
         self._has_ended = Event()
         # By whichever connection: what is done, and Redis does not know it yet.
         self._acknowledged: deque[str] = deque()
+        for step in self.steps:
+            if isinstance(step, Mingle):
+                step.send_hello = partial(self._greet, step.send_hello)  # type: ignore[method-assign]
         #{% endif %}
 
     def connect(self) -> Any:
@@ -89,6 +97,17 @@ class Consumer(CeleryConsumer):
             connection.release = connection.collect
         return connection
 
+    #{% if cookiecutter.__broker == "redis" %}
+    def _greet(self, greet: Callable[[Any], Any], consumer: Any) -> Any:
+        """Ask the other workers what was revoked: a second to wait, unless nobody could answer."""
+        channel = consumer.connection.default_channel
+        if isinstance(channel, Channel):
+            with channel.conn_or_acquire() as commands:
+                if not commands.pubsub_numpat():
+                    return {}
+        return greet(consumer)
+
+    #{% endif %}
     def ensure_connected(self, connection: Any) -> Any:
         health.sign_while_connecting(connection)
         return super().ensure_connected(connection)
