@@ -74,6 +74,20 @@ def looping(
         hub.close()
 
 
+def waits(hub: Any) -> list[float]:
+    """How long the loop wanted to wait, each time that nothing ended its wait."""
+    poll, waited = hub.poller.poll, []
+
+    def wait(timeout: float) -> Any:
+        events = poll(timeout)
+        if not events:
+            waited.append(timeout)
+        return events
+
+    hub.poller.poll = wait
+    return waited
+
+
 class Slowing:
     """A worker in the middle of a task that takes long, after some that did not."""
 
@@ -114,7 +128,7 @@ class Slowing:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """All workers count as fast, however slow this machine is."""
-    monkeypatch.setattr(redis_transport, "READ_AHEAD", 1000.0)
+    monkeypatch.setattr(redis_transport.Poller, "pace", lambda self: 1_000_000)
     monkeypatch.setattr(redis_transport, "GIVE_BACK_AFTER", 1.0)
 
 
@@ -280,6 +294,8 @@ def test_a_worker_that_becomes_slow_gives_back_what_it_fetched_ahead(
     with Slowing(url, server) as worker:
         assert worker.waiting() == []
         worker.run_until(lambda: worker.waiting() == rest, "the rest to be given back, in order")
+        # As if it had never been taken.
+        assert "redelivered" not in str(server.lrange("parcels", 0, -1))
         # What is done is told, too.
         worker.run_until(lambda: server.hlen("unacked") == 1, "one message in hand")
         assert worker.taken == [f"parcel {number}" for number in range(4)]
@@ -356,8 +372,152 @@ def test_a_worker_with_much_room_waits_for_no_sign_of_what_it_knows(
         server.config_resetstat()
         for message in held[:]:
             message.ack()
+        waited = waits(hub)
         wait_until(lambda: hub.run_once() or len(held) == 600, "all messages")
         assert "cmdstat_bzpopmin" not in server.info("commandstats")
+
+    assert waited == []
+
+
+@pytest.mark.usefixtures("server")
+def test_what_need_not_run_makes_room_before_the_loop_waits(url: str) -> None:
+    taken: list[str] = []
+
+    def drop(body: str, message: Any) -> None:
+        taken.append(body)
+        # As a worker does with what has expired, or was revoked.
+        hub.call_soon(message.ack)
+
+    with looping(url, drop, messages=20) as hub:
+        waited = waits(hub)
+        wait_until(lambda: hub.run_once() or len(taken) == 20, "all messages")
+
+    assert waited == []
+
+
+@pytest.mark.usefixtures("server")
+def test_tasks_that_are_due_together_do_not_wait_for_each_other(url: str) -> None:
+    fired: list[int] = []
+    hub: Any = Hub()
+    with connected(url) as connection:
+        connection.transport.cycle.serve(hub, deque())
+        connection.register_with_event_loop(hub)
+        waited = waits(hub)
+        for number in range(100):
+            hub.timer.call_at(time.monotonic(), fired.append, (number,))
+        wait_until(lambda: hub.run_once() or len(fired) == 100, "all timers")
+        hub.close()
+
+    # After the last of them it may.
+    assert len(waited) <= 1
+
+
+@pytest.mark.usefixtures("fast")
+def test_what_was_fetched_ahead_goes_back_while_many_timers_fire(
+    url: str, server: "redis.Redis"
+) -> None:
+    with Slowing(url, server) as worker:
+        later = time.monotonic() + 2
+        wait_until(lambda: time.monotonic() > later, "it to be time to give them back")
+        for _ in range(1000):
+            worker.hub.timer.call_at(0, int)
+        worker.run_until(lambda: len(worker.waiting()) == 6, "the rest to be given back")
+        assert len(worker.hub.timer) > 500
+
+
+def test_long_tasks_that_end_together_make_no_worker_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(redis_transport, "monotonic", lambda: now[0])
+    poller = redis_transport.Poller()
+    paces = []
+    for passed, done in [(10, 1), (0.001, 1), (0.001, 1), (0.02, 20), (10, 1)]:
+        now[0] += passed
+        poller.done += done
+        paces.append(round(poller.pace()))
+
+    assert paces == [0, 0, 0, 1000, 0]
+
+
+@pytest.mark.usefixtures("fast")
+def test_what_is_given_back_while_it_is_handed_out_is_handed_out_no_more(
+    url: str, server: "redis.Redis"
+) -> None:
+    taken: list[str] = []
+
+    def take(body: str, message: Any) -> None:
+        taken.append(body)
+        hub.call_later(0, message.ack)
+        if len(taken) == 2:
+            # As a signal may.
+            message.channel.give_back()
+
+    with looping(url, take, messages=10) as hub:
+        wait_until(lambda: hub.run_once() or len(taken) == 10, "all messages")
+        wait_until(lambda: hub.run_once() or not server.hlen("unacked"), "all to be told")
+
+    assert taken == [f"parcel {number}" for number in range(10)]
+
+
+def test_what_another_worker_has_by_now_is_not_given_back(url: str, server: "redis.Redis") -> None:
+    with connected(url) as stalled, connected(url) as other:
+        publish(other, "a parcel")
+        channel = stalled.default_channel
+        channel.fetched.extend(channel._fetch(["parcels"], 1))
+        server.zadd("unacked_index", {channel.fetched[0].tag: 0})
+        other.default_channel.qos.restore_visible()
+        message = get(other)
+
+        channel.give_back()
+
+        assert (server.llen("parcels"), server.hlen("unacked")) == (0, 1)
+        message.ack()
+
+
+def test_all_queues_are_cancelled_while_redis_is_away(
+    url: str, server: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues = [QUEUE, Queue("letters", Exchange("letters"), routing_key="letters")]
+    with connected(url) as connection:
+        publish(connection, "a parcel")
+        channel = connection.default_channel
+        consumer = connection.Consumer(queues, callbacks=[_fail])
+        consumer.consume()
+        channel.fetched.extend(channel._fetch(["parcels"], 1))
+        with monkeypatch.context() as patch:
+            patch.setattr(channel, "run", _fail)
+            consumer.cancel()
+        assert not channel._active_queues
+
+    assert (server.llen("parcels"), server.hlen("unacked")) == (1, 0)
+
+
+def test_what_is_done_is_told_before_it_is_looked_for_what_is_lost(
+    url: str, server: "redis.Redis"
+) -> None:
+    hub: Any = Hub()
+    with connected(url) as lost, connected(url) as next_one:
+        publish(lost, "a parcel")
+        (fetched,) = lost.default_channel._fetch(["parcels"], 1)
+        server.zadd("unacked_index", {fetched.tag: 0})
+        assert next_one.default_channel
+        next_one.register_with_event_loop(hub)
+        next_one.transport.cycle.serve(hub, deque([fetched.tag]))
+        with next_one.Consumer(QUEUE):
+            hub.run_once()
+            assert (server.llen("parcels"), server.hlen("unacked")) == (0, 0)
+        hub.close()
+
+
+def test_what_was_taken_and_cannot_be_read_is_buried(url: str, server: "redis.Redis") -> None:
+    with connected(url) as connection:
+        for tag, taken in [("odd", b'[{"headers": [1], "properties": {}}, "", ""]'), ("no", b"?")]:
+            server.hset("unacked", tag, taken)
+            server.zadd("unacked_index", {tag: 0})
+
+        connection.default_channel.qos.restore_visible()
+
+    assert (server.hlen("unacked"), server.zcard("unacked_index")) == (0, 0)
+    assert server.llen(DEAD_LETTERS) == 2
 
 
 def test_what_cannot_be_told_is_told_later(url: str, server: "redis.Redis") -> None:

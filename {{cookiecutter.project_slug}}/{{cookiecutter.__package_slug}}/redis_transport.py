@@ -5,7 +5,7 @@
 
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty
 from time import monotonic
@@ -105,6 +105,21 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """
+# KEYS: taken tasks, their index, then for each message its list and the wake-up of its queue.
+# ARGV: for each message its tag, and what it was in its list.
+PUT_BACK = """#!lua flags=allow-oom
+for place = 1, #ARGV, 2 do
+  local tag, raw = ARGV[place], ARGV[place + 1]
+  local taken = redis.call('HGET', KEYS[1], tag)
+  -- What another worker has taken meanwhile tells of its second delivery.
+  if taken and string.sub(taken, 1, #raw + 2) == '[' .. raw .. ',' then
+    redis.call('RPUSH', KEYS[place + 2], raw)
+    redis.call('ZADD', KEYS[place + 3], 0, '')
+    redis.call('HDEL', KEYS[1], tag)
+    redis.call('ZREM', KEYS[2], tag)
+  end
+end
+"""
 # KEYS: index of taken tasks. ARGV: score to add to the time, tags.
 KEEP = """#!lua flags=allow-oom
 local time = redis.call('TIME')
@@ -150,6 +165,7 @@ class QoS(redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         self.channel.acknowledged.append(delivery_tag)
+        self.channel._poller.done += 1
         self._let_go(delivery_tag)
         if not self.channel.takes_turns:
             self.channel.tell()
@@ -168,7 +184,8 @@ class QoS(redis.QoS):
 
     def restore_unacked(self, client: Any = None) -> None:
         self._flush()
-        for tag in self._in_hand():
+        self.channel.give_back()
+        for tag in self._delivered:
             # Who stops in good order did not die of its tasks.
             self.restore_by_tag(tag, counted=False)
         self._delivered.clear()
@@ -206,6 +223,21 @@ class QoS(redis.QoS):
         if taken is None:
             self._remove_from_indices(tag).execute()
             return
+        try:
+            payload, priority, exchange, routing_key = self._read(taken, counted)
+        except Exception as error:
+            # By whatever wrote it: each worker that finds it lost would end of it.
+            unreadable = Fetched(self.unacked_key, "", taken, tag.encode())
+            channel._bury(unreadable, UnreadableMessage(repr(error)))
+            return
+        keys = [self.unacked_key, self.unacked_index_key]
+        for queue in channel._lookup(exchange, routing_key):
+            keys += [channel._q_for_pri(queue, priority), channel.wake_up(queue)]
+        side = "LPUSH" if leftmost else "RPUSH"
+        channel.run(GIVE_BACK, keys, tag, taken, dumps(payload), side)
+
+    def _read(self, taken: bytes, counted: bool) -> tuple[dict[str, Any], Any, str, str]:
+        """What goes back, its priority, and where from."""
         payload, exchange, routing_key = loads(bytes_to_str(taken))
         headers = payload["headers"] = payload.get("headers") or {}
         headers["redelivered"] = True
@@ -213,12 +245,8 @@ class QoS(redis.QoS):
             count = headers.get(DELIVERIES)
             headers[DELIVERIES] = (count if isinstance(count, int) else 0) + 1
         payload["properties"]["delivery_info"]["redelivered"] = True
-        keys = [self.unacked_key, self.unacked_index_key]
-        for queue in channel._lookup(exchange, routing_key):
-            priority = channel._get_message_priority(payload, reverse=False)
-            keys += [channel._q_for_pri(queue, priority), channel.wake_up(queue)]
-        side = "LPUSH" if leftmost else "RPUSH"
-        channel.run(GIVE_BACK, keys, tag, taken, dumps(payload), side)
+        priority = self.channel._get_message_priority(payload, reverse=False)
+        return payload, priority, str(exchange or ""), str(routing_key or "")
 
 
 class Fetched(NamedTuple):
@@ -249,14 +277,13 @@ class Channel(redis.Channel):
         self.fetched: deque[Fetched] = deque()
         # Whether more than was fetched may wait.
         self._has_more = False
-        self._fetched_at = 0.0
         super().__init__(*args, **options)
         self._poller: Poller = self.connection.cycle  # type: ignore[assignment]
         # Also for what is said after the channel is closed.
         self._commands = self._create_client()
         self._scripts = {
             script: self._commands.register_script(script)
-            for script in (TURN, GIVE_BACK, KEEP, FIND_LOST, BURY)
+            for script in (TURN, GIVE_BACK, PUT_BACK, KEEP, FIND_LOST, BURY)
         }
 
     @property
@@ -296,9 +323,12 @@ class Channel(redis.Channel):
     def basic_cancel(self, consumer_tag: str) -> Any:
         cancelled = super().basic_cancel(consumer_tag)
         if not self._closing:
-            self.give_back()
+            # With a Redis that is away for now the other queues must be cancelled all the same.
+            with suppress(RedisError):
+                self.give_back()
             if not self._active_queues:
-                self.tell()
+                with suppress(RedisError):
+                    self.tell()
         return cancelled
 
     def basic_get(self, queue: str, no_ack: bool = False, **options: Any) -> Any:
@@ -317,6 +347,7 @@ class Channel(redis.Channel):
     def close(self) -> None:
         with suppress(RedisError):
             self.tell()
+        with suppress(RedisError):
             self.give_back()
         super().close()
         self._commands.connection_pool.disconnect()
@@ -385,12 +416,21 @@ class Channel(redis.Channel):
 
     def give_back(self) -> None:
         """Let others have what this worker has no room for."""
-        while self.fetched:
-            # The last one first: each becomes the next of its queue.
-            tag = self.fetched[-1].tag
-            if tag:
-                self.qos.restore_by_tag(bytes_to_str(tag), counted=False)
-            self.fetched.pop()
+        parked, self.fetched = self.fetched, deque()
+        keys = [self.unacked_key, self.unacked_index_key]
+        messages: list[bytes] = []
+        # The last one first: each becomes the next of its queue.
+        for fetched in reversed(parked):
+            if fetched.tag:
+                keys += [fetched.key, self.wake_up(fetched.queue)]
+                messages += [fetched.tag, fetched.raw]
+        if not messages:
+            return
+        try:
+            self.run(PUT_BACK, keys, *messages)
+        except BaseException:
+            self.fetched.extendleft(reversed(parked))
+            raise
 
     def _receive_all(self, was_woken: bool = False) -> bool:
         received = 0
@@ -402,7 +442,10 @@ class Channel(redis.Channel):
                 break
             if not self.fetched:
                 self._fetch_ahead(most, was_woken)
-            for _ in range(min(most, len(self.fetched))):
+            for _ in range(most):
+                # A signal may have had all of them given back.
+                if not self.fetched:
+                    break
                 self._hand_out(self.fetched.popleft())
                 received += 1
             if not (self.fetched or self._has_more):
@@ -416,17 +459,17 @@ class Channel(redis.Channel):
 
         The next tasks of short ones then cost no round trip each.
         """
-        now = monotonic()
-        pace = len(self.acknowledged) / max(now - self._fetched_at, 0.001)
-        self._fetched_at = now
         queues = self._queue_cycle.consume(len(self.active_queues))
-        can_give_back = self._poller.reads_ahead and self._unrecorded.isdisjoint(queues)
-        ahead = int(pace * READ_AHEAD) if can_give_back else 0
-        most = min(room + ahead, max(room, MOST_AT_ONCE))
+        most = max(room, min(room + self._ahead(queues), MOST_AT_ONCE))
         self.fetched.extend(self._fetch(queues, most, room, was_woken))
         self._has_more = len(self.fetched) >= room
         if len(self.fetched) > room:
             self._poller.settle_later()
+
+    def _ahead(self, queues: Sequence[str]) -> int:
+        can_give_back = self.ack_emulation and self._unrecorded.isdisjoint(queues)
+        # Without an event loop nothing would give back what is not begun.
+        return int(self._poller.pace() * READ_AHEAD) if can_give_back and self._poller.hub else 0
 
     def _hand_out(self, fetched: Fetched) -> None:
         self._queue_cycle.rotate(fetched.queue)
@@ -516,12 +559,17 @@ class Poller(redis.MultiChannelPoller):
     # Who drains events by hand expects one at a time.
     most_at_once = 1
     serves_worker = False
+    hub: Hub | None = None
+    # How many tasks were done.
+    done = 0
     _kept_at = 0.0
-    _hub: Hub | None = None
-    # Rung where a worker has no event loop, to end its wait: what is done is to be told.
+    # Rung to end a wait: something is to be done.
     _bell: tuple[socket.socket, socket.socket] | None = None
     _is_rung = False
-    _settling: Any = None
+    _is_drained = False
+    _settles_at: float | None = None
+    _error: Exception | None = None
+    _pace, _paced_at, _done_then = 0.0, 0.0, 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -533,66 +581,79 @@ class Poller(redis.MultiChannelPoller):
         Begins with what the worker could not tell by the connection that it had before.
         """
         self.most_at_once, self.serves_worker = MOST_AT_ONCE, True
-        self._hub, self.acknowledged = hub, acknowledged
+        self.hub, self.acknowledged = hub, acknowledged
+        self._bell = bell = socket.socketpair()
+        for end in bell:
+            end.setblocking(False)
         if hub is None:
-            self._bell = socket.socketpair()
-            for end in self._bell:
-                end.setblocking(False)
-            self.poller.register(self._bell[0], self.eventflags)
+            self.poller.register(bell[0], self.eventflags)
+        else:
+            hub.add_reader(bell[0], self._hear)
 
     def ring(self) -> None:
         """Have a turn taken soon."""
-        hub, bell = self._hub, self._bell
         if self._is_rung:
             return
         self._is_rung = True
-        if hub is not None:
+        if self.hub is None:
+            self._end_wait()
+        else:
             # After all that is done now, and before the loop asks the pool what to send to its
             # processes. What came later would stay here until something else ends the loop's wait.
-            hub.call_later(0, self._in_loop, self._answer)
-        elif bell is not None:
+            self.hub.call_later(0, self._answer)
+
+    def _hear(self) -> None:
+        if self._bell is not None:
+            with suppress(BlockingIOError):
+                self._bell[0].recv(100)
+
+    def _end_wait(self) -> None:
+        if self._bell is not None:
             with suppress(OSError):
-                bell[1].send(b"!")
+                self._bell[1].send(b"!")
 
     def _answer(self) -> None:
         self._is_rung = False
-        self._take_turns()
+        try:
+            self._take_turns()
+        except Exception as error:
+            # A timer's error is forgotten, and with it a task that could not be handed out. Raised
+            # before the next wait it ends what an error ends elsewhere, and all tasks go back.
+            self._error = error
 
-    @property
-    def reads_ahead(self) -> bool:
-        # Without an event loop nothing would give back what is not begun.
-        return self.serves_worker and self._hub is not None
-
-    def settle_later(self) -> None:
-        """Have what is fetched ahead given back, unless it is begun soon."""
-        if self._settling is not None:
-            self._settling.cancel()
-        self._settling = self._hub.call_later(GIVE_BACK_AFTER, self._in_loop, self._settle)
+    def pace(self) -> float:
+        """Tasks a second, of late."""
+        now = monotonic()
+        # Two long tasks that end together do not make a worker fast.
+        if (since := now - self._paced_at) >= READ_AHEAD:
+            self._pace = (self.done - self._done_then) / since
+            self._paced_at, self._done_then = now, self.done
+        return self._pace
 
     @property
     def settles_soon(self) -> bool:
-        return self._settling is not None
+        return self._settles_at is not None
+
+    def settle_later(self) -> None:
+        """Have what is fetched ahead given back, unless it is begun soon."""
+        self._settles_at = monotonic() + GIVE_BACK_AFTER
+        # The loop comes round then, and would not otherwise.
+        self.hub.call_later(GIVE_BACK_AFTER, int)
 
     def _settle(self) -> None:
-        self._settling = None
+        if self._settles_at is None or monotonic() < self._settles_at:
+            return
+        self._settles_at = None
         channels = list(self._channels)
         for channel in channels:
             channel.give_back()
         if channels:
             channels[0].tell()
 
-    def _in_loop(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except Exception as error:
-            # A timer's error is forgotten, and with it a task that could not be handed out. This
-            # way it ends what an error ends elsewhere, and all tasks go back.
-            self._hub.call_soon(_raise, error)
-
     def close(self) -> None:
         super().close()
         if self._bell:
-            self.poller.unregister(self._bell[0])
+            (self.poller.unregister if self.hub is None else self.hub.remove)(self._bell[0])
             for end in self._bell:
                 end.close()
             self._bell = None
@@ -601,16 +662,32 @@ class Poller(redis.MultiChannelPoller):
     def fds(self) -> dict[int, Any]:
         """Of what is waited for: with none Kombu would sleep, and hear no bell."""
         found: dict[int, Any] = super().fds
-        return {**found, self._bell[0].fileno(): None} if self._bell else found
+        bell = self._bell if self.hub is None else None
+        return {**found, bell[0].fileno(): None} if bell else found
 
     @property
     def _lease(self) -> float:
         return min((channel.lease for channel in list(self._channels)), default=Channel.lease)
 
+    def on_poll_init(self, poller: Any) -> None:
+        # Kombu looks for lost tasks here, before what is done is told.
+        self.poller = poller
+
     def on_poll_start(self) -> None:
+        if (error := self._error) is not None:
+            self._error = None
+            raise error
         super().on_poll_start()
         # The loop's timers come too late when many delayed tasks are due.
         self.maybe_restore_messages()
+        self._settle()
+        if self.hub is not None and not self._is_drained and self._has_to_come_round(self.hub):
+            self._end_wait()
+
+    def _has_to_come_round(self, hub: Any) -> bool:
+        # The loop looks at neither again before it waits, and fires ten timers at a time.
+        timers = hub.timer._queue
+        return bool(hub._ready or (timers and timers[0].eta <= monotonic()))
 
     def maybe_restore_messages(self) -> None:
         """Does so now and then only, however often it is called."""
@@ -627,19 +704,22 @@ class Poller(redis.MultiChannelPoller):
                 logger.debug("will try again to keep what is taken", exc_info=True)
 
     def get(self, callback: Any, timeout: float | None = None) -> Any:
-        # Who comes here has no event loop, whose timers would end the waiting.
+        # Who comes here has no event loop, whose timers would end the waiting, or has not begun it.
         longest = self._lease / 4
         has_come = self._take_turns()
+        self._is_drained = True
         try:
             return super().get(callback, 0 if has_come else min(timeout or longest, longest))
         except Empty:
             if not has_come:
                 raise
+        finally:
+            self._is_drained = False
 
     def handle_event(self, fileno: int, event: int) -> Any:
         if self._bell is None or fileno != self._bell[0].fileno():
             return super().handle_event(fileno, event)
-        self._bell[0].recv(1)
+        self._hear()
         self._is_rung = False
         # Something happened: whoever waits here takes the next turn.
         return True
@@ -653,10 +733,6 @@ class Poller(redis.MultiChannelPoller):
             # None has fetched and told of it in the same go, or soon will.
             channels[0].tell()
         return any(have_come)
-
-
-def _raise(error: Exception) -> None:
-    raise error
 
 
 class Transport(redis.Transport):
