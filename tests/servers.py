@@ -77,6 +77,11 @@ def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         address = ("127.0.0.1", 0)
         listeners = [stack.enter_context(socket.create_server(address)) for _ in range(count)]
+        for listener in listeners:
+            with socket.create_connection(listener.getsockname()) as caller:
+                # Closed at this end first, it is for a minute given to nobody who does not name it.
+                listener.accept()[0].close()
+                caller.recv(1)
         return [listener.getsockname()[1] for listener in listeners]
 
 

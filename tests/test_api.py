@@ -135,7 +135,8 @@ def test_jobs_outlast_a_reload_and_can_be_narrowed(page: Page) -> None:
     submit(page, "hello.greet", name="Barbara")
     expect(page.locator("#list li").first).to_contain_text("Hello, Barbara!")
     page.reload()
-    expect(page.locator("#list li").first).to_contain_text("Hello, Barbara!")
+    # The schedule may have had somebody greeted since.
+    expect(page.locator("#list li", has_text="Hello, Barbara!")).to_have_count(1)
     page.get_by_label("Show").select_option("cancelled")
 
     expect(page.locator("#list")).not_to_contain_text("Barbara")

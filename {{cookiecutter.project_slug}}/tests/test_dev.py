@@ -19,12 +19,7 @@ from dev_folder import NEEDED, TIMEOUT, Folder, copy_project, ended, press_ctrl_
 from live_service import sending_to
 
 from {{ cookiecutter.__package_slug }} import supervisor
-#{% if cookiecutter.include_api %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import free_port, running
-#{% endif %}
-#{% if not cookiecutter.include_api %}
-from {{ cookiecutter.__package_slug }}.embedded_broker import running
-#{% endif %}
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -272,6 +267,14 @@ def test_ctrl_c_while_it_starts_stops_everything(tmp_path: Path) -> None:
         assert ended(dev) == 0
 
     assert folder.processes() == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems choose ports otherwise")
+def test_a_free_port_is_found_for_one_only() -> None:
+    found = [free_port() for _ in range(500)]
+
+    assert len(set(found)) == len(found)
+    assert free_port(found[0]) == found[0]
 
 
 @reads_proc

@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -299,6 +299,34 @@ def test_a_worker_that_becomes_slow_gives_back_what_it_fetched_ahead(
         # What is done is told, too.
         worker.run_until(lambda: server.hlen("unacked") == 1, "one message in hand")
         assert worker.taken == [f"parcel {number}" for number in range(4)]
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_worker_without_an_event_loop_gives_back_as_soon(
+    url: str, server: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_transport, "GIVE_BACK_AFTER", 0.1)
+    ahead: list[int] = []
+    with connected(url) as connection:
+        for number in range(10):
+            publish(connection, f"parcel {number}")
+        cycle = connection.transport.cycle
+        cycle.serve(None, deque())
+        waited = waits(cycle)
+
+        def take(body: str, message: Any) -> None:
+            ahead.append(len(message.channel.fetched))
+
+        def is_back() -> bool:
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=1)
+            return server.llen("parcels") == 9
+
+        with connection.Consumer(QUEUE, callbacks=[take], prefetch_count=1):
+            wait_until(is_back, "the rest to be given back")
+
+    assert ahead == [9]
+    assert waited[0] <= 0.1
 
 
 @pytest.mark.usefixtures("fast")

@@ -468,8 +468,9 @@ class Channel(redis.Channel):
 
     def _ahead(self, queues: Sequence[str]) -> int:
         can_give_back = self.ack_emulation and self._unrecorded.isdisjoint(queues)
-        # Without an event loop nothing would give back what is not begun.
-        return int(self._poller.pace() * READ_AHEAD) if can_give_back and self._poller.hub else 0
+        # Who drains events by hand may not come back to give back what was not begun.
+        gives_back = can_give_back and self._poller.serves_worker
+        return int(self._poller.pace() * READ_AHEAD) if gives_back else 0
 
     def _hand_out(self, fetched: Fetched) -> None:
         self._queue_cycle.rotate(fetched.queue)
@@ -637,8 +638,9 @@ class Poller(redis.MultiChannelPoller):
     def settle_later(self) -> None:
         """Have what is fetched ahead given back, unless it is begun soon."""
         self._settles_at = monotonic() + GIVE_BACK_AFTER
-        # The loop comes round then, and would not otherwise.
-        self.hub.call_later(GIVE_BACK_AFTER, int)
+        if self.hub is not None:
+            # The loop comes round then, and would not otherwise.
+            self.hub.call_later(GIVE_BACK_AFTER, int)
 
     def _settle(self) -> None:
         if self._settles_at is None or monotonic() < self._settles_at:
@@ -704,9 +706,9 @@ class Poller(redis.MultiChannelPoller):
                 logger.debug("will try again to keep what is taken", exc_info=True)
 
     def get(self, callback: Any, timeout: float | None = None) -> Any:
-        # Who comes here has no event loop, whose timers would end the waiting, or has not begun it.
-        longest = self._lease / 4
         has_come = self._take_turns()
+        # Who comes here has no event loop, whose timers would end the waiting, or has not begun it.
+        longest = GIVE_BACK_AFTER if self.settles_soon else self._lease / 4
         self._is_drained = True
         try:
             return super().get(callback, 0 if has_come else min(timeout or longest, longest))

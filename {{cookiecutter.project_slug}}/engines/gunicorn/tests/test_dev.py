@@ -137,6 +137,14 @@ def test_ctrl_c_stops_everything_and_loses_no_job(tmp_path: Path) -> None:
         folder.wait_until(lambda: f"task_id={job}" in folder.log.read_text(), "the job to be done")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems choose ports otherwise")
+def test_a_free_port_is_found_for_one_only() -> None:
+    found = [free_port() for _ in range(500)]
+
+    assert len(set(found)) == len(found)
+    assert free_port(found[0]) == found[0]
+
+
 @reads_proc
 def test_dev_that_is_killed_takes_even_a_busy_process_with_it(tmp_path: Path) -> None:
     folder = project(tmp_path / "project")

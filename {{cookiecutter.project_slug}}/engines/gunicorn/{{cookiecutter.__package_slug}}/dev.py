@@ -109,9 +109,12 @@ def free_port(wanted: int = 0) -> int:
         listener = socket.create_server(("127.0.0.1", wanted))
     except OSError:
         listener = socket.create_server(("127.0.0.1", 0))
-    with listener:
-        port: int = listener.getsockname()[1]
-        return port
+    address: tuple[str, int] = listener.getsockname()
+    with listener, socket.create_connection(address) as caller:
+        # Closed at this end first, the port is for a minute given to nobody who does not name it.
+        listener.accept()[0].close()
+        caller.recv(1)
+    return address[1]
 
 
 async def _run(plan: Plan) -> None:
