@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -275,6 +276,21 @@ def test_a_free_port_is_found_for_one_only() -> None:
 
     assert len(set(found)) == len(found)
     assert free_port(found[0]) == found[0]
+
+
+def test_a_free_port_is_found_while_somebody_else_calls_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = socket.create_connection
+    others: list[socket.socket] = []
+
+    def connect_second(address: tuple[str, int]) -> socket.socket:
+        others.append(connect(address))
+        return connect(address)
+
+    monkeypatch.setattr(socket, "create_connection", connect_second)
+    assert free_port()
+    others.pop().close()
 
 
 @reads_proc

@@ -302,6 +302,51 @@ def test_a_worker_that_becomes_slow_gives_back_what_it_fetched_ahead(
 
 
 @pytest.mark.usefixtures("fast")
+def test_a_worker_that_does_not_come_round_gives_back_when_it_says_that_it_lives(
+    url: str, server: "redis.Redis"
+) -> None:
+    def is_back() -> bool:
+        worker.holds.channel._poller.maybe_restore_messages()
+        return len(worker.waiting()) == 6
+
+    with Slowing(url, server) as worker:
+        wait_until(is_back, "the rest to be given back")
+
+
+@pytest.mark.usefixtures("fast")
+def test_what_others_did_while_a_worker_stood_still_it_does_not_begin(
+    url: str, server: "redis.Redis"
+) -> None:
+    with Slowing(url, server) as worker:
+        server.flushall()
+        later = time.monotonic() + 1
+        wait_until(lambda: time.monotonic() > later, "it to be time to give them back")
+        worker.holds.ack()
+        worker.run_until(lambda: not worker.holds.channel.fetched, "nothing to be in hand")
+
+    assert worker.taken == [f"parcel {number}" for number in range(4)]
+
+
+def test_what_is_fetched_for_a_consumer_that_is_cancelled_meanwhile_goes_back(
+    url: str, server: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = redis_transport.Channel._fetch
+
+    def cancel_meanwhile(channel: Any, *arguments: Any) -> Any:
+        found = fetch(channel, *arguments)
+        for consumer in list(channel._consumers):
+            channel.basic_cancel(consumer)
+        return found
+
+    monkeypatch.setattr(redis_transport.Channel, "_fetch", cancel_meanwhile)
+    taken: list[str] = []
+    with looping(url, lambda body, message: taken.append(body)) as hub:
+        wait_until(lambda: hub.run_once() or not hub.channel._active_queues, "it to be cancelled")
+        assert (server.llen("parcels"), server.hlen("unacked"), taken) == (2, 0, [])
+        assert "redelivered" not in str(server.lrange("parcels", 0, -1))
+
+
+@pytest.mark.usefixtures("fast")
 def test_a_worker_without_an_event_loop_gives_back_as_soon(
     url: str, server: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -781,6 +826,17 @@ def test_a_worker_asks_others_what_was_revoked_and_waits_for_none_where_none_is(
 
     assert asked.count("hello") == 1, asked
     assert not (tmp_path / "lines").exists()
+
+
+def test_a_worker_that_may_not_ask_who_listens_starts(service: Service) -> None:
+    server: Any = redis.Redis.from_url(service.environment["CELERY_BROKER_URL"])
+    with server:
+        server.execute_command("ACL", "SETUSER", "default", "-pubsub|numpat")
+        try:
+            with service.worker():
+                service.value(service.send("hello.greet", "Ada"))
+        finally:
+            server.execute_command("ACL", "SETUSER", "default", "+pubsub|numpat")
 
 
 def _methods(listening: Any) -> list[str]:

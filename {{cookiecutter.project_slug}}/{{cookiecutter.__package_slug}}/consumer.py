@@ -6,6 +6,7 @@ from collections import deque
 #{% endif %}
 from collections.abc import Callable
 #{% if cookiecutter.__broker == "redis" %}
+from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
 #{% endif %}
@@ -20,6 +21,9 @@ from celery.worker.consumer.mingle import Mingle
 #{% endif %}
 from kombu import Message
 from pydantic import BaseModel, TypeAdapter
+#{% if cookiecutter.__broker == "redis" %}
+from redis.exceptions import ResponseError
+#{% endif %}
 
 from . import dead_letters, health, logs
 #{% if cookiecutter.__broker == "redis" %}
@@ -102,7 +106,8 @@ class Consumer(CeleryConsumer):
         """Ask the other workers what was revoked: a second to wait, unless nobody could answer."""
         channel = consumer.connection.default_channel
         if isinstance(channel, Channel):
-            with channel.conn_or_acquire() as commands:
+            # Not everybody may ask who listens.
+            with suppress(ResponseError), channel.conn_or_acquire() as commands:
                 if not commands.pubsub_numpat():
                     return {}
         return greet(consumer)

@@ -22,7 +22,11 @@ def free_port(wanted: int = 0) -> int:
     address: tuple[str, int] = listener.getsockname()
     with listener, socket.create_connection(address) as caller:
         # Closed at this end first, the port is for a minute given to nobody who does not name it.
-        listener.accept()[0].close()
+        is_own = False
+        while not is_own:
+            answering, peer = listener.accept()
+            answering.close()
+            is_own = peer == caller.getsockname()
         caller.recv(1)
     return address[1]
 

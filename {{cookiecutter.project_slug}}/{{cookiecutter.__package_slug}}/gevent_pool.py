@@ -1,5 +1,8 @@
 """What Celery's gevent pool does not do by itself: start patched, and keep what it must leave."""
 
+#{% if cookiecutter.__broker == "redis" %}
+from contextlib import suppress
+#{% endif %}
 from typing import Any
 
 from celery import Celery
@@ -10,6 +13,9 @@ from celery.signals import celeryd_init, worker_ready
 from celery.signals import celeryd_init
 #{% endif %}
 from gevent import monkey
+#{% if cookiecutter.__broker == "redis" %}
+from redis.exceptions import RedisError
+#{% endif %}
 
 #{% if cookiecutter.__broker == "redis" %}
 from .settings import settings
@@ -48,5 +54,7 @@ def keep_repeatedly(sender: Any, **_: Any) -> None:
 
 def keep(consumer: Any) -> None:
     if consumer.connection is not None:
-        consumer.connection.transport.cycle.maybe_restore_messages()
+        # Whoever takes the messages finds out that Redis is away.
+        with suppress(RedisError):
+            consumer.connection.transport.cycle.maybe_restore_messages()
 #{% endif %}

@@ -185,7 +185,7 @@ class QoS(redis.QoS):
     def restore_unacked(self, client: Any = None) -> None:
         self._flush()
         self.channel.give_back()
-        for tag in self._delivered:
+        for tag in list(self._delivered):
             # Who stops in good order did not die of its tasks.
             self.restore_by_tag(tag, counted=False)
         self._delivered.clear()
@@ -320,8 +320,8 @@ class Channel(redis.Channel):
         (self._unrecorded.add if no_ack else self._unrecorded.discard)(queue)
         return super().basic_consume(queue, no_ack, *args, **options)
 
-    def basic_cancel(self, consumer_tag: str) -> Any:
-        cancelled = super().basic_cancel(consumer_tag)
+    def _basic_cancel(self, consumer_tag: str) -> Any:
+        cancelled = super()._basic_cancel(consumer_tag)
         if not self._closing:
             # With a Redis that is away for now the other queues must be cancelled all the same.
             with suppress(RedisError):
@@ -443,7 +443,9 @@ class Channel(redis.Channel):
             if not self.fetched:
                 self._fetch_ahead(most, was_woken)
             for _ in range(most):
-                # A signal may have had all of them given back.
+                # A signal may have had all of them given back, or their consumer cancelled.
+                if self.fetched and self.fetched[0].queue not in self._active_queues:
+                    self.give_back()
                 if not self.fetched:
                     break
                 self._hand_out(self.fetched.popleft())
@@ -461,7 +463,9 @@ class Channel(redis.Channel):
         """
         queues = self._queue_cycle.consume(len(self.active_queues))
         most = max(room, min(room + self._ahead(queues), MOST_AT_ONCE))
-        self.fetched.extend(self._fetch(queues, most, room, was_woken))
+        found = self._fetch(queues, most, room, was_woken)
+        # Only now: a signal may have had the ones before given back meanwhile.
+        self.fetched.extend(found)
         self._has_more = len(self.fetched) >= room
         if len(self.fetched) > room:
             self._poller.settle_later()
@@ -645,15 +649,21 @@ class Poller(redis.MultiChannelPoller):
     def _settle(self) -> None:
         if self._settles_at is None or monotonic() < self._settles_at:
             return
-        self._settles_at = None
+        due, self._settles_at = self._settles_at, None
         channels = list(self._channels)
-        for channel in channels:
-            channel.give_back()
-        if channels:
-            channels[0].tell()
+        try:
+            for channel in channels:
+                channel.give_back()
+            if channels:
+                channels[0].tell()
+        except BaseException:
+            self._settles_at = due
+            raise
 
     def close(self) -> None:
         super().close()
+        # The loop still asks, and the next connection has no part in it.
+        self._error = None
         if self._bell:
             (self.poller.unregister if self.hub is None else self.hub.remove)(self._bell[0])
             for end in self._bell:
@@ -682,7 +692,6 @@ class Poller(redis.MultiChannelPoller):
         super().on_poll_start()
         # The loop's timers come too late when many delayed tasks are due.
         self.maybe_restore_messages()
-        self._settle()
         if self.hub is not None and not self._is_drained and self._has_to_come_round(self.hub):
             self._end_wait()
 
@@ -693,6 +702,7 @@ class Poller(redis.MultiChannelPoller):
 
     def maybe_restore_messages(self) -> None:
         """Does so now and then only, however often it is called."""
+        self._settle()
         now = monotonic()
         if now - self._kept_at < self._lease / 8:
             return
@@ -729,6 +739,8 @@ class Poller(redis.MultiChannelPoller):
     def _take_turns(self) -> bool:
         if not self.serves_worker:
             return False
+        # What lay here for too long may be another worker's by now.
+        self._settle()
         channels = list(self._channels)
         have_come = [channel.fetch_more() for channel in channels]
         if channels and not any(channel.tells_later for channel in channels):
