@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from {{ cookiecutter.__package_slug }}.ports import free_port
 
 PROJECT = Path(__file__).parents[1]
 # Not the one that the user runs: it will hold code that a test has changed.
@@ -86,7 +87,7 @@ def running(folder: Path, probe: str, changed: Mapping[str, Any]) -> Iterator[St
     (folder / "compose.test.yaml").write_text(json.dumps({"services": changed}))
     # Later ones change what earlier ones say.
     files = sorted((file.name for file in folder.glob("compose*.yaml")), key="compose.yaml".__ne__)
-    ports = {name: str(_free_port()) for name in re.findall(r"\$\{(\w+_PORT):-", _compose_files())}
+    ports = {name: str(free_port()) for name in re.findall(r"\$\{(\w+_PORT):-", _compose_files())}
     # Where a user has them: the containers are given that file, too.
     (folder / ".env").write_text("".join(f"{name}={port}\n" for name, port in ports.items()))
     stack = Stack(
@@ -150,9 +151,3 @@ def _engine_runs() -> bool:
     if docker is None:
         return False
     return subprocess.run([docker, "info"], capture_output=True).returncode == 0
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx2
 from live_service import PACKAGE, TIMEOUT, Service, kill, wait_until
 
-from {{ cookiecutter.__package_slug }}.embedded_broker import free_port
+from {{ cookiecutter.__package_slug }}.ports import free_port
 
 KEY = "sixteen-characters"
 

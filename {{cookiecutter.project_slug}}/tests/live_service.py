@@ -31,7 +31,7 @@ from celery.result import AsyncResult
 from kombu import Connection
 #{% endif %}
 
-#{% if cookiecutter.__broker == "sqs" or (cookiecutter.include_sqlalchemy and cookiecutter.__broker == "redis") %}
+#{% if cookiecutter.include_sqlalchemy and cookiecutter.__broker == "redis" %}
 from {{ cookiecutter.__package_slug }} import embedded_broker
 #{% endif %}
 from {{ cookiecutter.__package_slug }}.broker import DEAD_LETTERS_QUEUE, TRANSPORT_OPTIONS
@@ -39,6 +39,9 @@ from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.dead_letters import opened
 #{% if "redis" in [cookiecutter.__broker, cookiecutter.__result_backend] %}
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
+#{% endif %}
+#{% if cookiecutter.__broker == "sqs" or (cookiecutter.include_sqlalchemy and cookiecutter.__broker == "redis") %}
+from {{ cookiecutter.__package_slug }}.ports import free_port
 #{% endif %}
 #{% if cookiecutter.__broker != "sqs" %}
 from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS
@@ -268,7 +271,7 @@ class Service:
         assert url.port
         assert url.password
         port, password = url.port, url.password
-        wait_until(lambda: embedded_broker.free_port(port) == port, "the killed one to end")
+        wait_until(lambda: free_port(port) == port, "the killed one to end")
         empty = embedded_broker.EmbeddedBroker(self.folder / "empty", port, password)
         with embedded_broker.started(empty):
             yield
@@ -434,7 +437,7 @@ def _empty_rabbitmq() -> str:
 @contextmanager
 def _sqs() -> Iterator[dict[str, str]]:
     """A server that stands in for SQS, with the queues that the service needs."""
-    port = embedded_broker.free_port()
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     # AWS' own library insists on a key, but this server does not check it.
     key = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}

@@ -10,7 +10,7 @@ import pytest
 from live_service import CELERY, kill, running_service, wait_until
 from scraping import scrape, wait_for
 
-from {{ cookiecutter.__package_slug }}.embedded_broker import free_port
+from {{ cookiecutter.__package_slug }}.ports import free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 TICK = "celery_beat_last_tick_timestamp_seconds", ()

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -20,7 +19,10 @@ from dev_folder import NEEDED, TIMEOUT, Folder, copy_project, ended, press_ctrl_
 from live_service import sending_to
 
 from {{ cookiecutter.__package_slug }} import supervisor
-from {{ cookiecutter.__package_slug }}.embedded_broker import free_port, running
+from {{ cookiecutter.__package_slug }}.embedded_broker import running
+#{% if cookiecutter.include_api %}
+from {{ cookiecutter.__package_slug }}.ports import free_port
+#{% endif %}
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -268,29 +270,6 @@ def test_ctrl_c_while_it_starts_stops_everything(tmp_path: Path) -> None:
         assert ended(dev) == 0
 
     assert folder.processes() == {}
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems choose ports otherwise")
-def test_a_free_port_is_found_for_one_only() -> None:
-    found = [free_port() for _ in range(500)]
-
-    assert len(set(found)) == len(found)
-    assert free_port(found[0]) == found[0]
-
-
-def test_a_free_port_is_found_while_somebody_else_calls_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    connect = socket.create_connection
-    others: list[socket.socket] = []
-
-    def connect_second(address: tuple[str, int]) -> socket.socket:
-        others.append(connect(address))
-        return connect(address)
-
-    monkeypatch.setattr(socket, "create_connection", connect_second)
-    assert free_port()
-    others.pop().close()
 
 
 @reads_proc

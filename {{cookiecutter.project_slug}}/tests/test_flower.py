@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from live_service import Service, running_service, wait_until
 
-from {{ cookiecutter.__package_slug }} import embedded_broker
 from {{ cookiecutter.__package_slug }}.celery import app
+from {{ cookiecutter.__package_slug }}.ports import free_port
 from {{ cookiecutter.__package_slug }}.settings import Settings, load
 
 PROJECT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def test_half_a_login_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, 
 @contextmanager
 def flower(folder: Path, broker: str) -> Iterator[str]:
     """The address of a Flower that was started as its documentation says."""
-    port = embedded_broker.free_port()
+    port = free_port()
     chosen = {
         "CELERY_BROKER_URL": broker,
         "FLOWER_BASIC_AUTH": "ada:secret",

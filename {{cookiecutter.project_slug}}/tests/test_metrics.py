@@ -12,7 +12,7 @@ from live_api import running_api
 from live_service import CELERY, TIMEOUT, Service, running_service
 from scraping import lasting, scrape, wait_for
 
-from {{ cookiecutter.__package_slug }}.embedded_broker import free_port
+from {{ cookiecutter.__package_slug }}.ports import free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 

@@ -28,6 +28,13 @@ QUEUE = Queue("parcels", Exchange("parcels"), routing_key="parcels")
 ASKING = ("evalsha", "bzpopmin", "multi")
 # Seconds.
 LEASE = 3.0
+# What a worker imports that counts as fast, however slow this machine is.
+FAST = f"""
+from {PACKAGE} import redis_transport
+
+redis_transport.Poller.pace = lambda self: 1_000_000
+redis_transport.GIVE_BACK_AFTER = 60
+"""
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +79,11 @@ def looping(
             hub.channel = connection.default_channel
             yield hub
         hub.close()
+
+
+def times_asked(server: "redis.Redis") -> int:
+    told: Any = server.info("commandstats")
+    return sum(told.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ASKING)
 
 
 def waits(hub: Any) -> list[float]:
@@ -386,6 +398,32 @@ def test_a_worker_that_stops_gives_back_at_once_what_it_fetched_ahead(
         channel.basic_cancel(consumer)
         assert len(worker.waiting()) == 6
         assert server.hlen("unacked") == 1
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_consumer_that_is_cancelled_while_events_are_read_gives_back_after_that(
+    url: str, server: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_transport, "GIVE_BACK_AFTER", 1000.0)
+    with Slowing(url, server) as worker:
+        channel = worker.holds.channel
+        poller = channel._poller
+        (consumer,) = channel._consumers
+        poller._in_protected_read = True
+        channel.basic_cancel(consumer)
+        assert worker.waiting() == []
+        poller._in_protected_read = False
+        poller.after_read.pop()()
+        assert len(worker.waiting()) == 6
+
+
+def test_what_failed_on_one_connection_is_no_error_of_the_next() -> None:
+    poller = redis_transport.Poller()
+    poller._error = ConnectionError("the old one")
+    poller.close()
+
+    # Kombu's loop asks it for ever.
+    poller.on_poll_start()
 
 
 @pytest.mark.usefixtures("fast")
@@ -794,20 +832,49 @@ def test_a_task_that_ends_long_after_its_worker_was_told_to_stop_runs_once(
     assert len(hanging.runs()) == 1
 
 
-def test_a_worker_with_many_short_tasks_asks_redis_once_for_several(
-    service: Service, tmp_path: Path
+@pytest.mark.parametrize(
+    ("seconds", "least", "most"), [(0.001, 0, 50), (1, 100, 1000)], ids=["short", "long"]
+)
+def test_redis_is_asked_once_for_several_short_tasks_and_for_each_long_one(
+    url: str,
+    server: "redis.Redis",
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    least: int,
+    most: int,
 ) -> None:
-    lists = redis.Redis.from_url(service.environment["CELERY_BROKER_URL"])
+    now = [1000.0]
+    monkeypatch.setattr(redis_transport, "monotonic", lambda: now[0])
+    taken: list[str] = []
+
+    def take(body: str, message: Any) -> None:
+        taken.append(body)
+        now[0] += seconds
+        message.ack()
+
+    with connected(url) as worker:
+        for number in range(100):
+            publish(worker, f"parcel {number}")
+        worker.transport.cycle.serve(None, deque())
+        server.config_resetstat()
+        with worker.Consumer(QUEUE, callbacks=[take], prefetch_count=1):
+            while len(taken) < 100:
+                worker.drain_events(timeout=TIMEOUT)
+        assert least <= times_asked(server) < most
+
+
+def test_a_worker_fetches_ahead(service: Service, tmp_path: Path) -> None:
+    (service.folder / "fast.py").write_text(FAST)
     lines = tmp_path / "lines"
     for number in range(100):
         service.send("probe.write", str(lines), str(number), ignore_result=True)
-    lists.config_resetstat()
-    with lists, service.worker():
-        wait_until(lambda: lines.exists() and len(lines.read_text().split()) == 100, "all tasks")
-        told = lists.info("commandstats")
-
-    asked = {name: told.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ASKING}
-    assert sum(asked.values()) < 50, asked
+    with redis.Redis.from_url(service.environment["CELERY_BROKER_URL"]) as server:
+        server.config_resetstat()
+        with service.worker("-I", "probe,fast"):
+            wait_until(
+                lambda: lines.exists() and len(lines.read_text().split()) == 100, "all tasks"
+            )
+            assert times_asked(server) < 50
 
 
 def test_a_worker_asks_others_what_was_revoked_and_waits_for_none_where_none_is(

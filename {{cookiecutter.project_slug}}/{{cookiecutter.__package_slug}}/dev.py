@@ -22,6 +22,9 @@ from pathlib import Path
 from watchfiles import PythonFilter, awatch
 
 from . import embedded_broker
+#{% if cookiecutter.include_api or cookiecutter.include_examples or cookiecutter.include_flower or cookiecutter.include_metrics %}
+from .ports import free_port
+#{% endif %}
 from .settings import Settings
 from .supervisor import Service
 
@@ -103,7 +106,7 @@ def _plan() -> Plan:
     #{% endif %}
     #{% if cookiecutter.include_examples %}
     if "smtp_url" not in chosen:
-        address = f"127.0.0.1:{embedded_broker.free_port(1025)}"
+        address = f"127.0.0.1:{free_port(1025)}"
         mailbox = ["-c", "aiosmtpd.handlers.Mailbox", str(STATE / "mail")]
         sink = [sys.executable, "-m", "aiosmtpd", "-n", "-l", address, *mailbox]
         plan.environment["SMTP_URL"] = f"smtp://{address}"
@@ -133,7 +136,7 @@ def _plan() -> Plan:
         #{% endif %}
     ]
     #{% if cookiecutter.include_api %}
-    port = str(embedded_broker.free_port(settings.api_port))
+    port = str(free_port(settings.api_port))
     key = settings.api_keys[0] if settings.api_keys else secrets.token_urlsafe(24)
     plan.environment |= {"API_HOST": "127.0.0.1", "API_PORT": port, "API_KEY": key}
     api = [sys.executable, "-m", str(__package__), "api"]
@@ -145,12 +148,12 @@ def _plan() -> Plan:
     for index, service in enumerate(plan.reloading):
         # Two `dev` that start together would both find a port of our choice free.
         wanted = settings.metrics_port + index if settings.metrics_port else 0
-        metrics_port = str(embedded_broker.free_port(wanted))
+        metrics_port = str(free_port(wanted))
         service.environment = ChainMap({"METRICS_PORT": metrics_port}, environment)
         plan.hints.append(f"metrics of {service.name}: http://127.0.0.1:{metrics_port}/metrics")
     #{% endif %}
     #{% if cookiecutter.include_flower %}
-    flower_port = embedded_broker.free_port(5555)
+    flower_port = free_port(5555)
     flower = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]
     flower += ["--persistent=true", f"--db={STATE / 'flower'}"]
     plan.others.append(Service("flower", flower, environment))

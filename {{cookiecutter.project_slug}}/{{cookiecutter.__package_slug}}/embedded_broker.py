@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,23 +11,7 @@ from pathlib import Path
 
 import redis
 
-
-def free_port(wanted: int = 0) -> int:
-    """The wanted port of the loopback interface, or another one when somebody listens there."""
-    try:
-        listener = socket.create_server(("127.0.0.1", wanted))
-    except OSError:
-        listener = socket.create_server(("127.0.0.1", 0))
-    address: tuple[str, int] = listener.getsockname()
-    with listener, socket.create_connection(address) as caller:
-        # Closed at this end first, the port is for a minute given to nobody who does not name it.
-        is_own = False
-        while not is_own:
-            answering, peer = listener.accept()
-            answering.close()
-            is_own = peer == caller.getsockname()
-        caller.recv(1)
-    return address[1]
+from .ports import free_port
 
 
 def _server() -> str:

@@ -41,7 +41,7 @@ class TaskPool(thread.TaskPool):
         return [future for future in self._futures if not future.done()]
 
     def _leave(self, sender: Any, **_: Any) -> None:
-        # Before the worker that SIGHUP starts anew takes the place of this one.
+        # A worker that SIGHUP starts anew takes the place of this one before Python would do it.
         logging.shutdown()
         # By now the connection is closed, which gave unfinished tasks back to the broker. Nothing
         # but the end of the process ends a thread, and Python would wait for it.

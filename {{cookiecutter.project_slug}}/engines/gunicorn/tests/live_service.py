@@ -14,9 +14,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from {{ cookiecutter.__package_slug }}.dev import free_port
 from {{ cookiecutter.__package_slug }}.dirty.bell import listening
 from {{ cookiecutter.__package_slug }}.dirty.board import Board, is_final
+from {{ cookiecutter.__package_slug }}.ports import free_port
 from {{ cookiecutter.__package_slug }}.queues import PROCESSES, Queue
 
 KEY = "sixteen-characters"

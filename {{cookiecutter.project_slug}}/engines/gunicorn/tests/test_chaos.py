@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from live_service import KEY, TIMEOUT, Live, running, wait_until
 
-from {{ cookiecutter.__package_slug }}.dev import free_port
+from {{ cookiecutter.__package_slug }}.ports import free_port
 
 pytestmark = [pytest.mark.chaos, pytest.mark.live, pytest.mark.timeout(300)]
 

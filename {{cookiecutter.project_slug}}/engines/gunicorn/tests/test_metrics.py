@@ -8,7 +8,7 @@ import pytest
 from live_service import Live, running, wait_until
 from scraping import lasting, scrape
 
-from {{ cookiecutter.__package_slug }}.dev import free_port
+from {{ cookiecutter.__package_slug }}.ports import free_port
 from {{ cookiecutter.__package_slug }}.settings import settings
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]

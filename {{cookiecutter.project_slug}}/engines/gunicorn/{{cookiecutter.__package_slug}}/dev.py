@@ -5,7 +5,6 @@ import fcntl
 import os
 import secrets
 import signal
-import socket
 #{% if cookiecutter.include_sqlalchemy %}
 import subprocess
 #{% endif %}
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from watchfiles import PythonFilter, awatch
 
+from .ports import free_port
 from .settings import Settings
 from .supervisor import Service
 
@@ -101,24 +101,6 @@ def _plan() -> Plan:
     for colour, service in enumerate([*plan.foundations, *plan.reloading], start=31):
         service.colour = colour
     return plan
-
-
-def free_port(wanted: int = 0) -> int:
-    """The wanted port of the loopback interface, or another one when somebody listens there."""
-    try:
-        listener = socket.create_server(("127.0.0.1", wanted))
-    except OSError:
-        listener = socket.create_server(("127.0.0.1", 0))
-    address: tuple[str, int] = listener.getsockname()
-    with listener, socket.create_connection(address) as caller:
-        # Closed at this end first, the port is for a minute given to nobody who does not name it.
-        is_own = False
-        while not is_own:
-            answering, peer = listener.accept()
-            answering.close()
-            is_own = peer == caller.getsockname()
-        caller.recv(1)
-    return address[1]
 
 
 async def _run(plan: Plan) -> None:
