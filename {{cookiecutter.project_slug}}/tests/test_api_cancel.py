@@ -13,7 +13,12 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 def test_a_job_that_waits_is_dropped(service: Service, live_api: Api, tmp_path: Path) -> None:
     with service.busy(tmp_path):
         job: Any = live_api.client.post("/api/hello/greet", json={"name": "Ada"}).json()
-        assert live_api.client.post(job["links"]["cancel"]).status_code == 202
+
+        def is_accepted() -> bool:
+            # Where the worker does not answer soon, the API says so, and to try again.
+            return live_api.client.post(job["links"]["cancel"]).status_code == 202
+
+        wait_until(is_accepted, "a worker to answer")
         # It was told, but may not have heard it yet.
         wait_until(lambda: job["id"] in str(service.ask("inspect", "revoked")), "it to be revoked")
 

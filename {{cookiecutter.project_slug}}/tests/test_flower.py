@@ -19,6 +19,7 @@ from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.ports import free_port
 from {{ cookiecutter.__package_slug }}.settings import Settings, load
 
+pytestmark = pytest.mark.timeout(240)
 PROJECT = Path(__file__).parents[1]
 CONFIGURATION = PROJECT / "flowerconfig.py"
 

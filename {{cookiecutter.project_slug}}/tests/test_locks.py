@@ -14,6 +14,7 @@ from live_service import PROJECT, TIMEOUT, wait_until
 from {{ cookiecutter.__package_slug }} import leases
 from {{ cookiecutter.__package_slug }}.locks import PREFIX, LockLost, LockTaken, lock
 
+pytestmark = pytest.mark.timeout(240)
 # One after the other is inside, and who finds somebody else there fails.
 TAKE_TURNS = """
 import sys

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import TextIO
 
 import pytest
@@ -33,9 +33,10 @@ class Held(io.StringIO):
 
     def __init__(self) -> None:
         super().__init__()
-        self.released = Event()
+        self.begun, self.released = Event(), Event()
 
     def write(self, text: str) -> int:
+        self.begun.set()
         assert self.released.wait(TIMEOUT), "nobody has released it"
         return super().write(text)
 
@@ -127,6 +128,19 @@ def test_a_fork_writes_its_own_lines_and_no_others(tmp_path: Path) -> None:
         os.waitpid(child, 0)
         writer.flush()
         assert sorted(told.read_text().splitlines()) == ["of the child", "of the parent"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_no_fork_takes_along_half_a_line() -> None:
+    held = Held()
+    logger, _ = logger_to(held)
+    logger.info("whole")
+    assert held.begun.wait(TIMEOUT), "nobody writes"
+    Timer(0.1, held.released.set).start()
+    child = os.fork()
+    if not child:
+        os._exit(held.getvalue() != "whole\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_whoever_has_more_to_say_than_may_wait_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 from {{ cookiecutter.__package_slug }}.ports import free_port
 
 
+@pytest.mark.live
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems choose ports otherwise")
 def test_a_free_port_is_found_for_one_only() -> None:
     found = [free_port() for _ in range(500)]

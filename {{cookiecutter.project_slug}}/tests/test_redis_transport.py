@@ -18,6 +18,7 @@ from kombu.transport import redis as plain_transport
 from live_service import TIMEOUT, Service, kill, running_service, wait_until
 
 from {{ cookiecutter.__package_slug }} import redis_transport
+from {{ cookiecutter.__package_slug }}.dead_letters import buried
 from {{ cookiecutter.__package_slug }}.embedded_broker import running
 from {{ cookiecutter.__package_slug }}.queues import DEAD_LETTERS
 
@@ -33,6 +34,7 @@ FAST = f"""
 from {PACKAGE} import redis_transport
 
 redis_transport.Poller.pace = lambda self: 1_000_000
+redis_transport.Poller._lease = 8000.0
 redis_transport.GIVE_BACK_AFTER = 60
 """
 
@@ -362,6 +364,8 @@ def test_what_is_fetched_for_a_consumer_that_is_cancelled_meanwhile_goes_back(
 def test_a_worker_without_an_event_loop_gives_back_as_soon(
     url: str, server: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(redis_transport, "monotonic", lambda: now[0])
     monkeypatch.setattr(redis_transport, "GIVE_BACK_AFTER", 0.1)
     ahead: list[int] = []
     with connected(url) as connection:
@@ -373,10 +377,12 @@ def test_a_worker_without_an_event_loop_gives_back_as_soon(
 
         def take(body: str, message: Any) -> None:
             ahead.append(len(message.channel.fetched))
+            waited.clear()
 
         def is_back() -> bool:
             with suppress(TimeoutError):
                 connection.drain_events(timeout=1)
+            now[0] += sum(waited)
             return server.llen("parcels") == 9
 
         with connection.Consumer(QUEUE, callbacks=[take], prefetch_count=1):
@@ -769,6 +775,12 @@ def test_what_cannot_be_read_is_buried_and_the_next_one_delivered(
     url: str, server: "redis.Redis", unreadable: bytes
 ) -> None:
     received: list[str] = []
+    told: list[dict[str, Any]] = []
+
+    def hear(about: dict[str, Any], **_: Any) -> None:
+        told.append(about)
+
+    buried.connect(hear)
     with connected(url) as connection:
         server.lpush("parcels", unreadable)
         publish(connection, "a parcel")
@@ -783,7 +795,8 @@ def test_what_cannot_be_read_is_buried_and_the_next_one_delivered(
         )
 
     assert received == ["a parcel"]
-    assert envelope["headers"]["dead_letter"]["reason"] == "unreadable"
+    assert told == [envelope["headers"]["dead_letter"]]
+    assert (told[0]["queue"], told[0]["reason"]) == ("parcels", "unreadable")
     assert body in (unreadable, unreadable.decode(errors="replace"))
 
 

@@ -27,8 +27,8 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": 4,
     "socket_keepalive": True,
     "health_check_interval": 3,
-    # Tasks of one process that end at the same time are each acknowledged over a connection of
-    # their own. Beyond Kombu's small default they would not be, and run again.
+    # Without RELIABLE_FETCH, tasks that end at the same time are each acknowledged over a
+    # connection of their own. Beyond Kombu's small default they would not be, and run again.
     "max_connections": 1000,
 }
 if settings.reliable_fetch:

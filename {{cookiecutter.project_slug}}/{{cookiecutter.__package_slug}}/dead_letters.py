@@ -43,13 +43,10 @@ class DeadLetter:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Why it is here. Who buries a message that it cannot read leaves most of it out."""
+        """Why it is here. Of what somebody else has put there little is known."""
         properties, headers = self.message.properties, self.message.headers
-        known = {
-            "id": headers.get("id") or properties.get("delivery_tag"),
-            "task": headers.get("task"),
-            "queue": properties.get("delivery_info", {}).get("queue"),
-        }
+        tag = headers.get("id") or properties.get("delivery_tag")
+        known = {"id": tag, "task": headers.get("task"), "queue": None}
         return {**known, **headers.get(HEADER, {})}
 
     @property

@@ -4,7 +4,7 @@ import logging
 import os
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TextIO
 
 # Lines that may wait. Whoever has more to say waits for them.
@@ -23,10 +23,15 @@ class LogWriter(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         # Of the queues the one in which a signal or a destructor may log, too.
         self._waiting: SimpleQueue[str | Event] | None = SimpleQueue()
+        self._holds_stream = Lock()
         writing = Thread(target=self._write, args=(self._waiting,), name="log writer", daemon=True)
         writing.start()
-        # A copy of the process has no copy of the thread.
-        os.register_at_fork(after_in_child=self._write_at_once)
+        # A copy of the process has no copy of the thread, which would never let go of the stream.
+        os.register_at_fork(
+            before=self._holds_stream.acquire,
+            after_in_parent=self._holds_stream.release,
+            after_in_child=self._begin_in_child,
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         if (waiting := self._waiting) is None:
@@ -52,6 +57,10 @@ class LogWriter(logging.StreamHandler[TextIO]):
         self._write_at_once()
         super().close()
 
+    def _begin_in_child(self) -> None:
+        self._holds_stream.release()
+        self._write_at_once()
+
     def _write_at_once(self) -> None:
         self._waiting = None
 
@@ -62,7 +71,7 @@ class LogWriter(logging.StreamHandler[TextIO]):
                 while True:
                     batch.append(waiting.get_nowait())
             # Where nobody reads them any more, the tasks go on without.
-            with suppress(OSError, ValueError):
+            with self._holds_stream, suppress(OSError, ValueError):
                 self.stream.write("".join(line for line in batch if isinstance(line, str)))
                 self.stream.flush()
             for written in batch:

@@ -11,6 +11,8 @@ from queue import Empty
 from time import monotonic
 from typing import Any, NamedTuple
 
+import structlog
+from celery import current_app
 from kombu.asynchronous import Hub
 from kombu.log import get_logger
 from kombu.transport import redis, virtual
@@ -18,12 +20,13 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 from redis.exceptions import RedisError
 
-from .dead_letters import DELIVERIES, HEADER
+from .dead_letters import DELIVERIES, HEADER, buried
 from .queues import DEAD_LETTERS
 
 logger = get_logger(__name__)
+log = structlog.stdlib.get_logger()
 
-# Tasks fetched at once by a worker that sets no limit.
+# Tasks that a worker fetches at once, what it fetches ahead included.
 MOST_AT_ONCE = 100
 # Seconds of work that a worker fetches beyond what it has room for, at the pace it has had.
 READ_AHEAD = 0.02
@@ -261,7 +264,7 @@ class Fetched(NamedTuple):
 class Channel(redis.Channel):
     """Fetches tasks by a script, and waits for a sign that there are some.
 
-    A worker tells in turns what is done, and fetches what there is room for. Shares a broker with
+    A worker tells in turns what is done, and fetches what it begins soon. Shares a broker with
     workers of plain Celery that have the same visibility timeout.
     """
 
@@ -527,13 +530,16 @@ class Channel(redis.Channel):
             raise UnreadableMessage(repr(error)) from error
 
     def _bury(self, fetched: Fetched, error: UnreadableMessage) -> None:
-        logger.error("A message in %s cannot be read, so it is buried: %s", fetched.queue, error)
-        headers = {HEADER: {"reason": "unreadable", "error": str(error)}}
-        letter = self.prepare_message(
-            fetched.raw, content_type="application/octet-stream", headers=headers
-        )
-        letter["properties"]["delivery_info"] |= {"queue": fetched.queue}
+        letter = self.prepare_message(fetched.raw, content_type="application/octet-stream")
         self._inplace_augment_message(letter, DEAD_LETTERS, DEAD_LETTERS)
+        about = {
+            "id": letter["properties"]["delivery_tag"],
+            "task": None,
+            "queue": fetched.queue,
+            "reason": "unreadable",
+            "error": str(error),
+        }
+        letter["headers"] = {HEADER: about}
         if fetched.tag is None:
             self.run(BURY, [fetched.key, DEAD_LETTERS], fetched.raw, dumps(letter))
         else:
@@ -541,6 +547,8 @@ class Channel(redis.Channel):
                 together.lpush(DEAD_LETTERS, dumps(letter))
                 self.qos._remove_from_indices(bytes_to_str(fetched.tag), together)
                 together.execute()
+        log.error("a task is among the dead letters", **about)
+        buried.send(sender=current_app, headers={}, about=about)
 
 
 class PublishBatch(redis.PublishBatch):
@@ -701,7 +709,7 @@ class Poller(redis.MultiChannelPoller):
         return bool(hub._ready or (timers and timers[0].eta <= monotonic()))
 
     def maybe_restore_messages(self) -> None:
-        """Does so now and then only, however often it is called."""
+        """Does so now and then only; what lay too long goes back however often it is called."""
         self._settle()
         now = monotonic()
         if now - self._kept_at < self._lease / 8:
