@@ -5,11 +5,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from celery.concurrency.asynpool import AsynPool
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.signals import worker_before_create_process
-from live_service import Service, running_service
+from kombu.asynchronous import Hub
+from live_service import Service, running_service, wait_until
 
 from {{ cookiecutter.__package_slug }} import prefork_pool
 
@@ -78,3 +81,20 @@ def test_what_a_worker_has_loaded_is_set_aside_before_the_first_process_only() -
         assert len(came_later) == 10_000
     finally:
         gc.unfreeze()
+
+
+def test_what_a_process_was_given_is_not_forgotten_before_it_says_so() -> None:
+    hub: Any = Hub()
+    pool: Any = AsynPool(1, threads=False)
+    try:
+        pool.register_with_event_loop(hub)
+        task = pool.apply_async(os.getpid)
+        wait_until(lambda: hub.run_once() or task._write_to, "the process to be given it")
+        assert not task._accepted
+        prefork_pool.wait_for_what_begins(pool)
+        pool.flush()
+        wait_until(lambda: task.ready() or hub.run_once(), "the result")
+    finally:
+        pool.close()
+        pool.join()
+        hub.close()

@@ -26,6 +26,9 @@ from redis.exceptions import ResponseError
 #{% endif %}
 
 from . import dead_letters, health, logs
+#{% if cookiecutter.__worker_pool == "prefork" %}
+from .prefork_pool import wait_for_what_begins
+#{% endif %}
 #{% if cookiecutter.__broker == "redis" %}
 from .redis_transport import Channel, Poller
 #{% endif %}
@@ -61,6 +64,7 @@ class Consumer(CeleryConsumer):
     connection_errors: tuple[type[Exception], ...]
     event_dispatcher: Any
     hub: Any
+    pool: Any
     qos: Any
     steps: list[Any]
     strategies: dict[str, Any]
@@ -135,6 +139,12 @@ class Consumer(CeleryConsumer):
                 cycle.maybe_restore_messages()
             except Exception:
                 log.exception("Redis refuses to hear that this worker lives")
+
+    #{% endif %}
+    #{% if cookiecutter.__worker_pool == "prefork" %}
+    def on_close(self) -> None:
+        wait_for_what_begins(getattr(self.pool, "_pool", None))
+        super().on_close()
 
     #{% endif %}
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:

@@ -1,9 +1,14 @@
 """The pool of processes: what a worker has loaded is set aside before it makes the first one."""
 
 import gc
+from select import select
+from time import monotonic
 from typing import Any
 
 from celery.signals import worker_before_create_process
+
+# Seconds in which a process tells that it has begun what it was given.
+BEGINS_WITHIN = 5.0
 
 
 def connect() -> None:
@@ -18,3 +23,20 @@ def set_aside(**_: Any) -> None:
     # Celery collects garbage before it makes a process, and looks at all objects for it. So does
     # a process now and then, which makes copies of what it shared.
     gc.freeze()
+
+
+def wait_for_what_begins(pool: Any) -> None:
+    """Until no process has a task of which it has not said yet that it runs.
+
+    Celery forgets such a task when its connection is lost or the worker stops: nobody would hear of
+    its end. It would run again, and its process wait half a minute for somebody to hear.
+    """
+    results: Any = getattr(pool, "_result_handler", None)
+    ends = dict(getattr(results, "fileno_to_outq", {}))
+    deadline = monotonic() + BEGINS_WITHIN
+    while ends and any(task._write_to and not task._accepted for task in [*pool._cache.values()]):
+        if monotonic() > deadline:
+            return
+        told, _, _ = select(list(ends), [], [], 0.1)
+        for end in told:
+            results._flush_outqueue(end, ends.pop, results.fileno_to_outq, results.on_state_change)
