@@ -15,6 +15,9 @@ from typing import Any
 import structlog
 from celery.exceptions import NotRegistered
 from celery.utils.imports import symbol_by_name
+#{% if cookiecutter.__worker_pool == "prefork" %}
+from celery.worker import state
+#{% endif %}
 from celery.worker.consumer import Consumer as CeleryConsumer
 #{% if cookiecutter.__broker == "redis" %}
 from celery.worker.consumer.mingle import Mingle
@@ -143,7 +146,8 @@ class Consumer(CeleryConsumer):
     #{% endif %}
     #{% if cookiecutter.__worker_pool == "prefork" %}
     def on_close(self) -> None:
-        wait_for_what_begins(getattr(self.pool, "_pool", None))
+        if state.should_stop is not None:
+            wait_for_what_begins(getattr(self.pool, "_pool", None))
         super().on_close()
 
     #{% endif %}

@@ -28,8 +28,8 @@ def set_aside(**_: Any) -> None:
 def wait_for_what_begins(pool: Any) -> None:
     """Until no process has a task of which it has not said yet that it runs.
 
-    Celery forgets such a task when its connection is lost or the worker stops: nobody would hear of
-    its end. It would run again, and its process wait half a minute for somebody to hear.
+    Celery forgets such a task when the worker stops: nobody would hear of its end. It would run
+    again, and its process wait half a minute for somebody to hear.
     """
     results: Any = getattr(pool, "_result_handler", None)
     ends = dict(getattr(results, "fileno_to_outq", {}))

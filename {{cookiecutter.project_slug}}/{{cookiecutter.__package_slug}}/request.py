@@ -82,6 +82,12 @@ class Request(request.Request):
                 self.reject()
             super().on_timeout(soft, timeout)
 
+    def cancel(self, *args: Any, **options: Any) -> None:
+        # Celery would say so last. With a result backend that is away, too, it would then take the
+        # end of the process for that of a revoked task, and acknowledge it.
+        self._already_cancelled = True
+        super().cancel(*args, **options)
+
     def give_up(self) -> Any:
         """Bury it instead of running it once more. Returns what is to be told of it."""
         count = dead_letters.deliveries(self.message)
