@@ -5,16 +5,19 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery.concurrency.asynpool import AsynPool
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.signals import worker_before_create_process
+from celery.worker import state
 from kombu.asynchronous import Hub
 from live_service import Service, running_service, wait_until
 
 from {{ cookiecutter.__package_slug }} import prefork_pool
+from {{ cookiecutter.__package_slug }}.consumer import Consumer
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 MOST_TASKS = 3
@@ -83,7 +86,13 @@ def test_what_a_worker_has_loaded_is_set_aside_before_the_first_process_only() -
         gc.unfreeze()
 
 
-def test_what_a_process_was_given_is_not_forgotten_before_it_says_so() -> None:
+def test_a_worker_that_stops_does_not_forget_what_a_process_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(state, "should_stop", 0)
+    stopping: Any = Consumer.__new__(Consumer)
+    stopping.controller = stopping.timer = None
+    stopping.task_buckets = {}
     hub: Any = Hub()
     pool: Any = AsynPool(1, threads=False)
     try:
@@ -91,8 +100,8 @@ def test_what_a_process_was_given_is_not_forgotten_before_it_says_so() -> None:
         task = pool.apply_async(os.getpid)
         wait_until(lambda: hub.run_once() or task._write_to, "the process to be given it")
         assert not task._accepted
-        prefork_pool.wait_for_what_begins(pool)
-        pool.flush()
+        stopping.pool = SimpleNamespace(_pool=pool, flush=pool.flush)
+        stopping.on_close()
         wait_until(lambda: task.ready() or hub.run_once(), "the result")
     finally:
         pool.close()

@@ -67,7 +67,9 @@ class Consumer(CeleryConsumer):
     connection_errors: tuple[type[Exception], ...]
     event_dispatcher: Any
     hub: Any
+    #{% if cookiecutter.__worker_pool == "prefork" %}
     pool: Any
+    #{% endif %}
     qos: Any
     steps: list[Any]
     strategies: dict[str, Any]

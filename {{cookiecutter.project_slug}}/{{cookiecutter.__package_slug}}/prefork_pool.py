@@ -1,7 +1,7 @@
-"""The pool of processes: what a worker has loaded is set aside before it makes the first one."""
+"""The pool of processes: what they share when they are made, and have begun when a worker stops."""
 
 import gc
-from select import select
+from multiprocessing.connection import wait
 from time import monotonic
 from typing import Any
 
@@ -37,6 +37,5 @@ def wait_for_what_begins(pool: Any) -> None:
     while ends and any(task._write_to and not task._accepted for task in [*pool._cache.values()]):
         if monotonic() > deadline:
             return
-        told, _, _ = select(list(ends), [], [], 0.1)
-        for end in told:
+        for end in wait(ends, timeout=0.1):
             results._flush_outqueue(end, ends.pop, results.fileno_to_outq, results.on_state_change)
