@@ -17,8 +17,8 @@ LIVE = covering(
     ],
     is_lean=True,
 )
-# Live tests on which few choices have a bearing: they run once for each value of each of these,
-# unless `--every` is asked for.
+# Live tests on which few choices have a bearing: they run once for each engine, and for each value
+# of each of these, unless `--every` is asked for.
 HANGS_ON = {
     "test_api_cancel.py": ("broker", "worker_pool"),
     "test_api_live.py": ("broker",),
@@ -35,6 +35,9 @@ HANGS_ON = {
     "test_redis_transport.py": ("worker_pool",),
     "test_remote_control.py": ("broker", "worker_pool"),
     "test_signs_of_life.py": ("broker",),
+    "test_sqs_broker.py": ("worker_pool",),
+    "test_telemetry.py": ("broker", "worker_pool", "include_api"),
+    "test_tls.py": ("broker", "result_backend"),
 }
 
 
@@ -65,4 +68,5 @@ def left_out(rows: list[Answers], render: Render) -> dict[str, list[str]]:
 
 
 def choices(row: Answers, options: tuple[str, ...]) -> set[tuple[str, str | bool]]:
-    return {(option, row[option]) for option in options}
+    # Engines have files of their own by the same names.
+    return {(option, row[option]) for option in (*options, "task_engine")}

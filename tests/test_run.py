@@ -42,6 +42,8 @@ def test_what_hangs_on_few_choices_is_run_for_each_of_them(render: Render, file:
 
     wanted = {choice for row in there for choice in choices(row, HANGS_ON[file])}
     assert {choice for row in run for choice in choices(row, HANGS_ON[file])} == wanted
+    # Engines have files of their own by the same names.
+    assert {row["task_engine"] for row in run} == {row["task_engine"] for row in there}
     assert run
 
 
