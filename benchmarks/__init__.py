@@ -17,7 +17,7 @@ from rich.console import Console
 
 from .arena import Arena, opened_arena, python
 from .draining import COMPUTING, DRAIN, PREFETCH, RUN_ASYNC, WAITING, WORKERS
-from .holding import BACKLOG, DELAYED, MEMORY, START
+from .holding import BACKLOG, DELAYED, LONG, MEMORY, START
 from .rendering import TEMPLATE_TIMES
 from .sending import ENQUEUE, LATENCY
 from .tables import Figures, Measurement, read, table, write
@@ -33,6 +33,7 @@ MEASUREMENTS = [
     MEMORY,
     START,
     BACKLOG,
+    LONG,
     WORKERS,
     DELAYED,
     WATCHING,

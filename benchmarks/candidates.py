@@ -23,6 +23,9 @@ TEMPLATES = {
     "task_send_sent_event": True,
 }
 
+# Those that a rendered project has from the start.
+LIMITS = {"task_time_limit": 600, "worker_max_tasks_per_child": 1000}
+
 
 def rendered(name: str, home: str, concurrency: int = 2, settings: Settings = NONE) -> Candidate:
     pool = ("--pool", "gevent") if home == "gevent" else ()
@@ -93,6 +96,9 @@ RENDERED_THREADS = rendered("rendered, 20 threads", "threads", 20)
 RENDERED_GEVENT = rendered("rendered, 100 greenlets", "gevent", 100)
 CELERY = celery("Celery's defaults")
 CELERY_RESULTS = celery("Celery's defaults, results in Redis", settings=RESULTS)
+CELERY_LIMITED = celery(
+    "Celery's defaults with these limits", settings={"CELERY_OPTIONS": json.dumps(LIMITS)}
+)
 CELERY_TEMPLATES = celery(
     "Celery as other templates set it",
     "-E",

@@ -137,6 +137,40 @@ BACKLOG = Measurement(
 )
 
 
+def at_length(arena: Arena, candidate: Candidate) -> dict[str, float]:
+    """What the first and the last tenth of a long queue take."""
+    count = arena.size(100_000)
+    tenth = count // 10
+    arena.empty()
+    with arena.driver(candidate) as driver:
+        driver.ask("send", {"job": "nothing", "count": 1})
+    fill(arena, count)
+    found: dict[str, float] = {}
+    with arena.worker(candidate) as worker:
+        for name, first in (("first", 0), ("last", count - tenth)):
+            before = worker.wait_for(first + tenth // 10, TIMEOUT)
+            after = worker.wait_for(first + tenth * 9 // 10, TIMEOUT)
+            found |= {f"{name}_cpu": between(before, after)["cpu"], name: worker.memory()}
+    return found
+
+
+LONG = Measurement(
+    "long",
+    "The first and the last tenth of 100,000 jobs that do nothing, run by one worker of two "
+    "processes, each of which is replaced after 1,000 jobs; no job may take more than ten minutes",
+    {
+        "first_cpu": "First, CPU of the worker, µs a job",
+        "last_cpu": "Last, CPU of the worker, µs a job",
+        "first": "First, worker, MB",
+        "last": "Last, worker, MB",
+    },
+    [
+        Row(each.name, partial(at_length, candidate=each))
+        for each in (known.RENDERED, known.CELERY_LIMITED)
+    ],
+)
+
+
 def delayed(arena: Arena, candidate: Candidate) -> dict[str, float]:
     count = arena.size(100_000)
     arena.empty()

@@ -1,6 +1,7 @@
 """The prefork pool: limits interrupt and kill a task, and what a process held runs again."""
 
 import gc
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.signals import worker_before_create_process
 from celery.worker import state
 from kombu.asynchronous import Hub
+from kombu.asynchronous.timer import Timer
 from live_service import Service, running_service, wait_until
 
-from {{ cookiecutter.__package_slug }} import prefork_pool
+from {{ cookiecutter.__package_slug }} import health, prefork_pool
+from {{ cookiecutter.__package_slug }}.celery import app
 from {{ cookiecutter.__package_slug }}.consumer import Consumer
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -84,6 +87,33 @@ def test_what_a_worker_has_loaded_is_set_aside_before_the_first_process_only() -
         assert len(came_later) == 10_000
     finally:
         gc.unfreeze()
+
+
+def test_a_worker_does_not_hold_the_time_limits_of_tasks_that_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "sign", lambda _: None)
+    timer: Any = Timer()
+    worker = SimpleNamespace(use_eventloop=True)
+    Consumer(print, app=app, timer=timer, hub=Hub(timer), controller=worker)
+    every_now_and_then = [event.entry for event in timer._queue]
+    # As the worker's loop, which begins once.
+    schedule = iter(timer)
+    assert next(schedule)[1] is None
+    fired: list[object] = []
+    for number in range(3 * prefork_pool.FEW):
+        limit = timer.call_at(-number, fired.append, (number,))
+        if number not in (100, 200, 300):
+            limit.cancel()
+
+    for entry in every_now_and_then:
+        entry()
+
+    assert len(timer) < prefork_pool.FEW
+    timer.call_at(0, fired.append, ("later",))
+    for _, entry in itertools.takewhile(lambda due: due[1], schedule):
+        entry()
+    assert fired == [300, 200, 100, "later"]
 
 
 def test_a_worker_that_stops_does_not_forget_what_a_process_was_given(

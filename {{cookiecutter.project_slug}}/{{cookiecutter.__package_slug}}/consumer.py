@@ -30,7 +30,7 @@ from redis.exceptions import ResponseError
 
 from . import dead_letters, health, logs
 #{% if cookiecutter.__worker_pool == "prefork" %}
-from .prefork_pool import wait_for_what_begins
+from .prefork_pool import CancelledTimers, wait_for_what_begins
 #{% endif %}
 #{% if cookiecutter.__broker == "redis" %}
 from .redis_transport import Channel, Poller
@@ -77,6 +77,10 @@ class Consumer(CeleryConsumer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.timer.call_repeatedly(SIGN_EVERY, self._sign)
+        #{% if cookiecutter.__worker_pool == "prefork" %}
+        if self.hub is not None:
+            self.timer.call_repeatedly(SIGN_EVERY, CancelledTimers(self.timer).drop)
+        #{% endif %}
         #{% if cookiecutter.__broker == "redis" %}
         self._has_ended = Event()
         # By whichever connection: what is done, and Redis does not know it yet.
