@@ -14,6 +14,7 @@ FAILS = "counts as failed"
 Settings = Mapping[str, str]
 NONE: Settings = {}
 RESULTS: Settings = {"BENCHMARK_RESULTS": "1"}
+QUIET: Settings = {"LOG_LEVEL": "WARNING"}
 # What other templates for Celery ship.
 TEMPLATES = {
     "task_acks_late": True,
@@ -23,7 +24,7 @@ TEMPLATES = {
     "task_send_sent_event": True,
 }
 
-# Those that a rendered project has from the start.
+# What bounds a job and a process of a rendered project that nobody has configured.
 LIMITS = {"task_time_limit": 600, "worker_max_tasks_per_child": 1000}
 
 
@@ -89,9 +90,7 @@ def rq(name: str, processes: int = 2) -> Candidate:
 RENDERED = rendered("rendered, results nowhere", "prefork")
 RENDERED_RESULTS = rendered("rendered, results in Redis", "prefork-redis")
 RENDERED_DEFAULTS = rendered("rendered, every default", "defaults")
-RENDERED_QUIET = rendered(
-    "rendered, results nowhere, LOG_LEVEL=WARNING", "prefork", settings={"LOG_LEVEL": "WARNING"}
-)
+RENDERED_QUIET = rendered("rendered, results nowhere, LOG_LEVEL=WARNING", "prefork", settings=QUIET)
 RENDERED_THREADS = rendered("rendered, 20 threads", "threads", 20)
 RENDERED_GEVENT = rendered("rendered, 100 greenlets", "gevent", 100)
 CELERY = celery("Celery's defaults")

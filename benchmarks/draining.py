@@ -78,8 +78,8 @@ def waiting() -> list[Row]:
             candidate = known.rendered(f"rendered, {at_once} {kind}", home, at_once)
             found.append(row(candidate, "wait"))
             found.append(row(candidate, "wait_async", name=f"{candidate.name}, by run_async"))
-        quiet = replace(candidate, settings={**candidate.settings, "LOG_LEVEL": "WARNING"})
-        found.append(row(quiet, "wait", name=f"{candidate.name}, LOG_LEVEL=WARNING"))
+        name = f"rendered, 200 {kind}, LOG_LEVEL=WARNING"
+        found.append(row(known.rendered(name, home, 200, known.QUIET), "wait"))
     peers = [
         known.celery("Celery's defaults, 200 threads", "-P", "threads", concurrency=200),
         known.dramatiq("dramatiq, 1 process of 200 threads", 1, 200),

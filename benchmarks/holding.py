@@ -40,6 +40,14 @@ def fill(arena: Arena, count: int) -> str:
     return str(key.decode())
 
 
+def queue(arena: Arena, candidate: Candidate, count: int) -> None:
+    """So many jobs that do nothing, sooner than they could be sent."""
+    arena.empty()
+    with arena.driver(candidate) as driver:
+        driver.ask("send", {"job": "nothing", "count": 1})
+    fill(arena, count)
+
+
 def _ids(message: bytes) -> list[str]:
     """By which a worker of Celery tells its tasks apart. Others take equal messages."""
     try:
@@ -98,10 +106,7 @@ START = Measurement(
 
 def behind(arena: Arena, candidate: Candidate, queued: int) -> dict[str, float]:
     queued, around, count = arena.size(queued), 50, arena.size(2000)
-    arena.empty()
-    with arena.driver(candidate) as driver:
-        driver.ask("send", {"job": "nothing", "count": 1})
-    fill(arena, queued)
+    queue(arena, candidate, queued)
     with arena.worker(candidate) as worker:
         before = worker.wait_for(around)
         after = worker.wait_for(around + count)
@@ -141,10 +146,7 @@ def at_length(arena: Arena, candidate: Candidate) -> dict[str, float]:
     """What the first and the last tenth of a long queue take."""
     count = arena.size(100_000)
     tenth = count // 10
-    arena.empty()
-    with arena.driver(candidate) as driver:
-        driver.ask("send", {"job": "nothing", "count": 1})
-    fill(arena, count)
+    queue(arena, candidate, count)
     found: dict[str, float] = {}
     with arena.worker(candidate) as worker:
         for name, first in (("first", 0), ("last", count - tenth)):

@@ -7,13 +7,11 @@ from live_service import TIMEOUT, running_service
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 MOST = 2
-# On Redis the seconds after which a dead worker's task is another one's.
-SOON = {"TASK_LEASE": "4"}
 
 
 def test_a_task_that_ends_its_worker_each_time_is_buried(tmp_path: Path) -> None:
     started = tmp_path / "started"
-    with running_service(tmp_path, MAX_DELIVERIES=str(MOST), **SOON) as service:
+    with running_service(tmp_path, MAX_DELIVERIES=str(MOST)) as service:
         poison = service.send("probe.end_badly", "exit", str(started))
         for _ in range(MOST):
             with service.worker() as dying:

@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,7 +96,8 @@ def test_a_worker_does_not_hold_the_time_limits_of_tasks_that_have_ended(
     monkeypatch.setattr(health, "sign", lambda _: None)
     timer: Any = Timer()
     worker = SimpleNamespace(use_eventloop=True)
-    Consumer(print, app=app, timer=timer, hub=Hub(timer), controller=worker)
+    with closing(Hub(timer)) as hub:
+        Consumer(print, app=app, timer=timer, hub=hub, controller=worker)
     every_now_and_then = [event.entry for event in timer._queue]
     # As the worker's loop, which begins once.
     schedule = iter(timer)

@@ -1,4 +1,4 @@
-"""What a worker with processes needs that runs for long, and stops in good order."""
+"""The pool of processes: made cheaply, rid of old time limits, and heard before a worker stops."""
 
 import gc
 from heapq import heapify
@@ -8,7 +8,7 @@ from typing import Any
 
 from celery.signals import worker_before_create_process
 
-# Cancelled timers that may stay.
+# Timers that are too few to look through for cancelled ones.
 FEW = 1000
 # Seconds in which a process tells that it has begun what it was given.
 BEGINS_WITHIN = 5.0
@@ -40,7 +40,7 @@ class CancelledTimers:
         self._kept = 0
 
     def drop(self) -> None:
-        """To be called often: does so once they are as many as what is kept."""
+        """To be called often: waits until they may be as many as the rest."""
         held = self._timer._queue
         if len(held) > 2 * self._kept + FEW:
             # In place: the worker's loop holds on to the list.
