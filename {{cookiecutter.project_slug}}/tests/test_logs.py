@@ -5,11 +5,15 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
 from celery.app import trace
+from celery.signals import before_task_publish
+from celery.worker import strategy
 from live_service import wait_until
 from structlog.contextvars import bind_contextvars
 
@@ -46,8 +50,8 @@ Configure = Callable[..., Output]
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     """Configures the logs of a process that starts with these settings."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, arrivals = logging.getLogger(), strategy.logger
+    handlers, level, level_of_arrivals = root.handlers[:], root.level, arrivals.level
 
     def configure_logs(output: Output, level: int = logging.CRITICAL, **settings: Any) -> Output:
         monkeypatch.setattr("sys.stderr", output)
@@ -58,6 +62,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     yield configure_logs
     root.handlers = handlers
     root.setLevel(level)
+    arrivals.setLevel(level_of_arrivals)
 
 
 @pytest.fixture
@@ -101,13 +106,22 @@ def test_lines_of_its_worker_name_it_too(monkeypatch: pytest.MonkeyPatch, output
         pytest.raises(LookupError),
     ):
         run(monkeypatch, fail, "Ada")
-    writers = ("celery.worker.strategy", "{{ cookiecutter.__package_slug }}.dead_letters")
-    wait_until(lambda: len(output.lines(*writers)) == 2, "both lines")
+    writer = "{{ cookiecutter.__package_slug }}.dead_letters"
+    wait_until(lambda: output.lines(writer), "the line of the dead letter")
 
-    received, buried = output.lines(*writers)
+    (buried,) = output.lines(writer)
     assert buried["event"] == "a task is among the dead letters"
-    assert received["correlation_id"] == buried["correlation_id"] == "a request"
-    assert received["task_id"] == buried["task_id"] == buried["id"]
+    assert buried["task_id"] == buried["id"]
+    assert (buried["attempt"], buried["correlation_id"]) == (1, "a request")
+
+
+def test_what_its_worker_sends_for_a_task_is_marked_with_its_id() -> None:
+    headers = {"task": "hello.greet", "id": "a task", "root_id": "its first"}
+    sent: dict[str, Any] = {}
+    with logs.of_message(SimpleNamespace(headers=headers, delivery_info={})):
+        before_task_publish.send("errors.tell", headers=sent)
+
+    assert sent == {logs.HEADER: "its first"}
 
 
 def test_what_a_task_sends_is_marked_with_the_same_id(
@@ -123,6 +137,26 @@ def test_what_a_task_sends_is_marked_with_the_same_id(
 
     told = {line["name"]: line["correlation_id"] for line in output.lines("shop")}
     assert told == {"Ada": "the first request", "Grace": "the first request"}
+
+
+def test_a_task_that_succeeds_has_one_line(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    (task_id,) = run(monkeypatch, lambda name: None, "Ada")
+    wait_until(lambda: " succeeded in " in output.getvalue(), "the end of the task")
+
+    assert output.getvalue().count(f"hello.greet[{task_id}]") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_told"),
+    [({}, False), ({"log_level": "DEBUG"}, True), ({"log_values": True}, True)],
+)
+def test_the_arrival_of_a_task_is_told_to_who_debugs_or_asks_for_its_values(
+    configure: Configure, asked: dict[str, Any], is_told: bool
+) -> None:
+    configure(Output(), **asked)
+
+    assert strategy.logger.isEnabledFor(logging.INFO) == is_told
+    assert strategy.logger.isEnabledFor(logging.ERROR)
 
 
 def test_a_result_is_in_no_line(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
@@ -164,6 +198,33 @@ def test_a_line_outside_of_a_task_names_none(configure: Configure) -> None:
     (line,) = output.lines("shop")
     assert line.keys() == {"event", "level", "logger", "timestamp"}
     assert (line["event"], line["level"]) == ("starts", "info")
+
+
+def test_a_line_of_a_library_says_what_ones_own_would(configure: Configure) -> None:
+    output = configure(Output(), log_format="json")
+    with structlog.contextvars.bound_contextvars(event="a concert", thing=SimpleNamespace()):
+        log.warning("runs low", paper="Grüße")
+        logging.getLogger("shop").warning("runs %s", "low", extra={"paper": "in no line"})
+
+    own, other = output.lines("shop")
+    stamps = [line.pop("timestamp") for line in (own, other)]
+    assert own.pop("paper") == "Grüße"
+    assert other == own
+    assert own["event"] == "runs low"
+    assert stamps == sorted(stamps, key=datetime.fromisoformat)
+    assert {stamp[-1] for stamp in stamps} == {"Z"}
+
+
+def test_a_library_s_line_holds_its_traceback(configure: Configure) -> None:
+    output = configure(Output(), log_format="json")
+    try:
+        raise LookupError("two\nlines")
+    except LookupError:
+        library.exception("fails")
+
+    (line,) = output.lines("library")
+    assert (line["event"], line["level"]) == ("fails", "error")
+    assert line["exception"].endswith("LookupError: two\nlines")
 
 
 def test_what_a_task_binds_to_its_lines_is_gone_for_the_next(

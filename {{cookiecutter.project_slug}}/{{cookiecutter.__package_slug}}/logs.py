@@ -1,11 +1,14 @@
 """One log format for the service and its libraries; every line of a task says which one it is."""
 
+import json
 import logging
 import sys
 #{% if cookiecutter.task_engine == "celery" %}
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 #{% endif %}
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -13,6 +16,8 @@ import structlog
 from celery.app import trace
 from celery.signals import before_task_publish, setup_logging, task_postrun, task_prerun
 #{% endif %}
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor
 
 #{% if cookiecutter.task_engine == "celery" %}
 from .queues import queue_of
@@ -24,6 +29,8 @@ CORRELATION_ID = "correlation_id"
 #{% if cookiecutter.task_engine == "celery" %}
 # In a message. Celery has something else by the longer name.
 HEADER = "correlation"
+# Of the task that a worker deals with outside of its run.
+_message: ContextVar[Any] = ContextVar("message", default=None)
 
 
 def connect() -> None:
@@ -39,7 +46,7 @@ def connect() -> None:
 
 
 def _pass_on(headers: dict[str, Any], **_: Any) -> None:
-    if known := structlog.contextvars.get_contextvars().get(CORRELATION_ID):
+    if known := _context().get(CORRELATION_ID):
         headers[HEADER] = known
 
 
@@ -53,14 +60,21 @@ def _name_task(task_id: str, task: Any, **_: Any) -> None:
     )
 
 
-def of_message(message: Any) -> AbstractContextManager[None]:
-    """For what a worker writes of a task outside of its run."""
+@contextmanager
+def of_message(message: Any) -> Iterator[None]:
+    """For what a worker writes of a task outside of its run: of most, nothing."""
+    before = _message.set(message)
+    try:
+        yield
+    finally:
+        _message.reset(before)
+
+
+def _marks_of(message: Any) -> dict[str, Any]:
     headers = message.headers
     correlation_id = headers.get(HEADER) or headers.get("root_id")
     name, task_id, retries = headers["task"], headers["id"], headers.get("retries") or 0
-    return structlog.contextvars.bound_contextvars(
-        **_marks(name, task_id, retries, message.delivery_info, correlation_id)
-    )
+    return _marks(name, task_id, retries, message.delivery_info, correlation_id)
 
 
 def _marks(
@@ -82,43 +96,79 @@ def _forget_task(task: Any, **_: Any) -> None:
 #{% endif %}
 
 
+def _context() -> dict[str, Any]:
+    context = structlog.contextvars.get_contextvars()
+#{% if cookiecutter.task_engine == "celery" %}
+    if (message := _message.get()) is not None:
+        return _marks_of(message) | context
+#{% endif %}
+    return context
+
+
+def _add_context(_: Any, __: str, line: EventDict) -> EventDict:
+    for name, value in _context().items():
+        line.setdefault(name, value)
+    return line
+
+
+class JSONLines(ProcessorFormatter):
+    """Spares the lines of libraries the way through structlog: each task ends with one of them."""
+
+    _encode = json.JSONEncoder(default=repr).encode
+
+    def format(self, record: logging.LogRecord) -> str:
+        is_own = isinstance(record.msg, dict)
+        if is_own or record.exc_info or record.stack_info:
+            return super().format(record)
+        line = _add_context(None, "", {"event": record.getMessage()})
+        line["level"] = record.levelname.lower()
+        line["logger"] = record.name
+        created = datetime.fromtimestamp(record.created, UTC)
+        line["timestamp"] = created.isoformat().replace("+00:00", "Z")
+        return self._encode(line)
+
+
 def configure(loglevel: int = logging.CRITICAL, **_: Any) -> None:
     """Write every logger's lines to standard error.
 
     LOG_LEVEL and a command's --loglevel are both minima: the more talkative one is obeyed.
     """
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+    shared: list[Processor] = [
+        _add_context,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso"),
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderer(sys.stderr.isatty()),
-            ],
-        )
-    )
+    handler.setFormatter(_formatter(shared, sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(min(loglevel, logging.getLevelNamesMapping()[settings.log_level]))
+    level = min(loglevel, logging.getLevelNamesMapping()[settings.log_level])
+    root.setLevel(level)
+#{% if cookiecutter.task_engine == "celery" %}
+    # Each task's end is worth a line. Its arrival is to who debugs, or asks for its arguments.
+    arrivals = logging.getLogger("celery.worker.strategy")
+    tells_arrivals = level <= logging.DEBUG or settings.log_values
+    arrivals.setLevel(logging.NOTSET if tells_arrivals else logging.WARNING)
+#{% endif %}
 
 
-def _renderer(on_terminal: bool) -> list[structlog.typing.Processor]:
-    console = settings.log_format == "console" or (settings.log_format == "auto" and on_terminal)
-    if console:
+def _formatter(shared: list[Processor], on_terminal: bool) -> ProcessorFormatter:
+    strip = ProcessorFormatter.remove_processors_meta
+    if settings.log_format == "console" or (settings.log_format == "auto" and on_terminal):
         # The default would print the local variables of every frame, secrets among them.
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        words = structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=plain)
+        return ProcessorFormatter(foreign_pre_chain=shared, processors=[strip, words])
+    json_line: list[Processor] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+    return JSONLines(foreign_pre_chain=shared, processors=[strip, *json_line])
