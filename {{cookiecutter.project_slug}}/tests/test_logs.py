@@ -115,13 +115,21 @@ def test_lines_of_its_worker_name_it_too(monkeypatch: pytest.MonkeyPatch, output
     assert (buried["attempt"], buried["correlation_id"]) == (1, "a request")
 
 
-def test_what_its_worker_sends_for_a_task_is_marked_with_its_id() -> None:
+def test_what_is_said_and_sent_for_a_task_outside_of_its_run_is_marked(
+    configure: Configure,
+) -> None:
+    output = configure(Output(), log_format="json")
     headers = {"task": "hello.greet", "id": "a task", "root_id": "its first"}
     sent: dict[str, Any] = {}
     with logs.of_message(SimpleNamespace(headers=headers, delivery_info={})):
+        library.warning("is away")
         before_task_publish.send("errors.tell", headers=sent)
+    library.warning("is back")
 
-    assert sent[logs.HEADER] == "its first"
+    during, after = output.lines("library")
+    assert (during["task"], during["task_id"]) == ("hello.greet", "a task")
+    assert sent[logs.HEADER] == during["correlation_id"] == "its first"
+    assert "task" not in after
 
 
 def test_what_a_task_sends_is_marked_with_the_same_id(

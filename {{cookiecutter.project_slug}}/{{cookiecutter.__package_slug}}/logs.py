@@ -17,7 +17,7 @@ from celery.app import trace
 from celery.signals import before_task_publish, setup_logging, task_postrun, task_prerun
 #{% endif %}
 from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict, Processor
+from structlog.typing import Processor
 
 #{% if cookiecutter.task_engine == "celery" %}
 from .queues import queue_of
@@ -46,7 +46,8 @@ def connect() -> None:
 
 
 def _pass_on(headers: dict[str, Any], **_: Any) -> None:
-    if known := _context().get(CORRELATION_ID):
+    context = structlog.contextvars.get_contextvars()
+    if known := _name_message(None, "", context).get(CORRELATION_ID):
         headers[HEADER] = known
 
 
@@ -70,11 +71,16 @@ def of_message(message: Any) -> Iterator[None]:
         _message.reset(before)
 
 
-def _marks_of(message: Any) -> dict[str, Any]:
+def _name_message(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if (message := _message.get()) is None:
+        return line
     headers = message.headers
     correlation_id = headers.get(HEADER) or headers.get("root_id")
     name, task_id, retries = headers["task"], headers["id"], headers.get("retries") or 0
-    return _marks(name, task_id, retries, message.delivery_info, correlation_id)
+    marks = _marks(name, task_id, retries, message.delivery_info, correlation_id)
+    for mark, value in marks.items():
+        line.setdefault(mark, value)
+    return line
 
 
 def _marks(
@@ -96,23 +102,8 @@ def _forget_task(task: Any, **_: Any) -> None:
 #{% endif %}
 
 
-def _context() -> dict[str, Any]:
-    context = structlog.contextvars.get_contextvars()
-#{% if cookiecutter.task_engine == "celery" %}
-    if (message := _message.get()) is not None:
-        return _marks_of(message) | context
-#{% endif %}
-    return context
-
-
-def _add_context(_: Any, __: str, line: EventDict) -> EventDict:
-    for name, value in _context().items():
-        line.setdefault(name, value)
-    return line
-
-
 class JSONLines(ProcessorFormatter):
-    """Spares the lines of libraries the way through structlog: each task ends with one of them."""
+    """Spares a library's line the way through structlog, for the same words in less time."""
 
     _encode = json.JSONEncoder(default=repr).encode
 
@@ -120,7 +111,10 @@ class JSONLines(ProcessorFormatter):
         is_own = isinstance(record.msg, dict)
         if is_own or record.exc_info or record.stack_info:
             return super().format(record)
-        line = _add_context(None, "", {"event": record.getMessage()})
+        line = structlog.contextvars.merge_contextvars(None, "", {"event": record.getMessage()})
+#{% if cookiecutter.task_engine == "celery" %}
+        line = _name_message(None, "", line)
+#{% endif %}
         line["level"] = record.levelname.lower()
         line["logger"] = record.name
         created = datetime.fromtimestamp(record.created, UTC)
@@ -134,7 +128,10 @@ def configure(loglevel: int = logging.CRITICAL, **_: Any) -> None:
     LOG_LEVEL and a command's --loglevel are both minima: the more talkative one is obeyed.
     """
     shared: list[Processor] = [
-        _add_context,
+        structlog.contextvars.merge_contextvars,
+#{% if cookiecutter.task_engine == "celery" %}
+        _name_message,
+#{% endif %}
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),

@@ -106,7 +106,7 @@ def _report_errors() -> None:
 
 
 def _without_values(line: Any, hint: Any) -> Any:
-    """Celery's line on a task that is received comes with its arguments, though it shows none."""
+    """Celery's lines on a task come with its arguments and its result, though they show none."""
     line.pop("data", None)
     return line
 
